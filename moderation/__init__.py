@@ -1,0 +1,1 @@
+"""Score reader comments for incitement and abuse."""

@@ -1,0 +1,1 @@
+"""Files that hold comments: rows of many forms, and saved pages."""

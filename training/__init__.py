@@ -1,0 +1,1 @@
+"""Train, evaluate and package the model. Needs the `training` extra; the product never imports this."""

@@ -1,0 +1,135 @@
+"""From scores to advice: thresholds per label, in a small TOML file that a newsroom can read and change."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from moderation.comment import ACTIONS, Action, Score, Verdict
+from moderation.errors import PolicyError
+from moderation.explain import Explanation
+
+DEFAULT = Path(__file__).parent / "policies" / "default.toml"
+"""The policy that comes with the package."""
+
+MAX_REASONS = 5
+"""Words given as reasons in a verdict."""
+
+_KEYS = ("id", "description", "thresholds")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Thresholds per label to actions.
+
+    ``[thresholds.incitement]`` with ``review = 0.4`` and ``hold = 0.9`` sends a comment to a person from .4 on and
+    keeps it back from .9 on, until a person has looked.
+    """
+
+    id: str
+    """Name of the policy; stands in every verdict."""
+    thresholds: Mapping[str, Mapping[Action, float]]
+    """For each label, the probability in [0, 1] from which an action is advised."""
+    description: str = ""
+    """What the policy is for."""
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> Self:
+        """Read a policy file, or the default one; raise `PolicyError` naming the line and what is allowed."""
+        path = DEFAULT if path is None else Path(path)
+        try:
+            source = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PolicyError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+        return cls.parse(source, name=str(path))
+
+    @classmethod
+    def parse(cls, source: str, *, name: str = "policy") -> Self:
+        """Read a policy from TOML text; `name` stands in error messages."""
+        try:
+            data = tomllib.loads(source)
+        except tomllib.TOMLDecodeError as error:
+            raise PolicyError(f"{name}: {error}") from error
+        place = _Places(name, source)
+        for key in data:
+            if key not in _KEYS:
+                raise place.error((), key, f"unknown key {key!r}; allowed are {', '.join(_KEYS)}")
+        for key in ("id", "description"):
+            value = data.get(key, "" if key == "description" else None)
+            if not isinstance(value, str) or (key == "id" and not value):
+                raise place.error((), key, f"{key}: expected a string, got {value!r}")
+        return cls(data["id"], _read_thresholds(data.get("thresholds"), place), data.get("description", ""))
+
+    def decide(self, score: Score, explanation: Explanation | None = None) -> Verdict:
+        """Return the strictest action whose threshold is reached (a probability equal to it reaches it).
+
+        Among labels that reach the same action, the one furthest above its threshold decides. With an explanation of
+        the same comment, the verdict gives the words that drove the deciding label.
+        """
+        best: tuple[int, float, str, float] | None = None
+        for label, actions in self.thresholds.items():
+            if label not in score.probabilities:
+                scored = ", ".join(score.probabilities)
+                raise PolicyError(f"policy {self.id}: has thresholds for {label!r}, but the model scores {scored}")
+            for action, threshold in actions.items():
+                margin = score.probabilities[label] - threshold
+                found = (ACTIONS.index(action), margin, label, threshold)
+                if margin >= 0 and (best is None or found[:2] > best[:2]):
+                    best = found
+        if best is None or ACTIONS[best[0]] == "allow":
+            return Verdict(score.comment_id, "allow", self.id)
+        rank, _, label, threshold = best
+        reasons = explanation.reasons(label, MAX_REASONS) if explanation else ()
+        return Verdict(score.comment_id, ACTIONS[rank], self.id, label, threshold, reasons)
+
+
+def _read_thresholds(table: Any, place: _Places) -> dict[str, dict[Action, float]]:
+    if not isinstance(table, dict) or not table:
+        raise place.error((), "thresholds", "expected a table [thresholds.LABEL] for at least one label")
+    out: dict[str, dict[Action, float]] = {}
+    allowed = [action for action in ACTIONS if action != "allow"]
+    for label, actions in table.items():
+        if not isinstance(actions, dict) or not actions:
+            raise place.error(("thresholds",), label, f"{label}: expected {' or '.join(allowed)} with a probability")
+        for action, value in actions.items():
+            where = ("thresholds", label)
+            if action not in allowed:
+                raise place.error(where, action, f"unknown action {action!r}; allowed are {', '.join(allowed)}")
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                raise place.error(where, action, f"{action}: expected a probability from 0 to 1, got {value!r}")
+        if actions.get("hold", 1) < actions.get("review", 0):
+            raise place.error(("thresholds", label), "hold", "hold: expected a threshold not below review's")
+        out[label] = {action: float(value) for action, value in actions.items()}
+    return out
+
+
+class _Places:
+    """Finds the line of a key in TOML source, which `tomllib` does not tell."""
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
+        self.lines = source.splitlines()
+
+    def error(self, tables: tuple[str, ...], key: str, message: str) -> PolicyError:
+        return PolicyError(f"{self.name}, line {self._line(tables, key)}: {message}")
+
+    def _line(self, tables: tuple[str, ...], key: str) -> int:
+        """Return the line of `key` inside the table, or of the table, or the last line."""
+        current: tuple[str, ...] = ()
+        table_line = len(self.lines) or 1
+        for number, line in enumerate(self.lines, 1):
+            if header := re.match(r"\s*\[+([^\]]+)\]", line):
+                current = tuple(part.strip(" \"'") for part in header.group(1).split("."))
+                if current == (*tables, key):
+                    return number
+                if current == tables:
+                    table_line = number
+            elif match := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+                path = current + tuple(part.strip("\"'") for part in match.group(1).split("."))
+                if path == (*tables, key) or path[: len(tables) + 1] == (*tables, key):
+                    return number
+        return table_line

@@ -113,7 +113,7 @@ _SPACED_END = rf"(?!{_WORD}|{_GLUE})"
 _TOKEN = re.compile(
     rf"""
       (?P<url>(?:https?://|www\.)[^ ]+)
-    | (?P<email>(?<!{_WORD}){_WORD}[\w.+-]{{0,63}}@[a-z0-9-]{{1,63}}\.[a-z][a-z0-9.-]{{0,63}})
+    | (?P<email>(?<!{_WORD}){_WORD}[\w.+-]{{0,63}}@[a-z0-9-]{{1,63}}(?:\.[a-z0-9-]{{1,63}}){{1,5}})
     | (?P<spaced>(?<!{_WORD}){_LETTER}(?:
             (?:[ _-]+{_LETTER}){{2,}}{_SPACED_END}
           | (?:\.{_LETTER}){{2,}}{_SPACED_END}

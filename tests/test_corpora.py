@@ -313,7 +313,6 @@ NARROWER = {
     ("implicit_hate", "incitement"): (662, 17554),  # "threatening" only
     ("hatemojibuild", "incitement"): (203, 2756),  # no hate: unknown
     ("guest_misogyny", "incitement"): (16, 6496),  # other personal attacks: unknown
-    ("measuring_hate_speech", "abuse"): (0, 11596),
     ("davidson", "abuse"): (1430, 4163),  # "offensive": unknown
     ("olid", "abuse"): (4089, 9460),  # untargeted: unknown
 }

@@ -1,0 +1,236 @@
+"""Score archives: rows in, scored records out, in order, in memory that does not grow with the input."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from moderation.comment import ACTIONS, Score, Verdict
+from moderation.errors import InputError, RowError
+from moderation.formats.rows import Row
+from moderation.policy import Policy
+from moderation.scorer import BATCH, Scorer
+
+DIGITS = 6
+"""Decimal places of a probability in the output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One row with what was found, or with its error."""
+
+    row: Row
+    """The row as it came in."""
+    source: str
+    """Name of the file it came from."""
+    score: Score | None = None
+    """The score; None when the row is in error."""
+    verdict: Verdict | None = None
+    """The advice; None when the row is in error."""
+
+    def record(self) -> dict[str, Any]:
+        """Return every field that came in, with ``scores``, ``verdict`` and ``model``, or ``error``, added."""
+        if self.score is None or self.verdict is None:
+            error = {"type": RowError.__name__, "message": self.row.error, "file": self.source, "line": self.row.line}
+            return self.row.data | {"error": error}
+        scores = {label: round(value, DIGITS) for label, value in self.score.probabilities.items()}
+        added = {"scores": scores, "verdict": self.verdict.to_json(), "model": self.score.model_id}
+        return self.row.data | added | ({"truncated": True} if self.score.truncated else {})
+
+
+@dataclass(slots=True)
+class Totals:
+    """What happened in a run."""
+
+    rows: int = 0
+    """Rows read."""
+    errors: list[str] = field(default_factory=list)
+    """The first errors, as sentences that name file and line."""
+    failed: int = 0
+    """Rows in error."""
+    actions: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ACTIONS, 0))
+    """Comments per action."""
+
+
+def score_rows(
+    rows: Iterable[Row],
+    scorer: Scorer,
+    policy: Policy,
+    *,
+    source: str = "input",
+    labels: Sequence[str] | None = None,
+    explain_all: bool = False,
+) -> Iterator[Scored]:
+    """Score rows in order, a batch at a time; rows in error keep their place.
+
+    Parameters
+    ----------
+    labels : labels to give in the scores, default: all; the policy always sees all
+    explain_all : give reasons for comments that are allowed, too; by default only for those that are flagged
+    """
+    for label in labels or ():
+        if label not in scorer.labels:
+            raise InputError(f"labels: unknown label {label!r}; the model scores {', '.join(scorer.labels)}")
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        scores = scorer.score_many([row.comment for row in batch if row.comment is not None])
+        for row in batch:
+            if row.comment is None:
+                yield Scored(row, source)
+                continue
+            score = next(scores)
+            verdict = policy.decide(score)
+            if explain_all or verdict.action != "allow":
+                verdict = _with_reasons(verdict, score, policy, scorer, row)
+            if labels:
+                kept = {label: score.probabilities[label] for label in labels}
+                score = Score(score.comment_id, score.model_id, kept, score.truncated)
+            yield Scored(row, source, score, verdict)
+
+
+def _with_reasons(verdict: Verdict, score: Score, policy: Policy, scorer: Scorer, row: Row) -> Verdict:
+    """Decide again with the words that drove it; an allowed comment gets those of its strongest label."""
+    assert row.comment is not None
+    explanation = scorer.explain(row.comment)
+    if verdict.action != "allow":
+        return policy.decide(score, explanation)
+    label = max(policy.thresholds, key=lambda name: score.probabilities[name])
+    return Verdict(verdict.comment_id, verdict.action, verdict.policy_id, reasons=explanation.reasons(label))
+
+
+def count(scored: Iterable[Scored], totals: Totals, *, most_errors: int = 10) -> Iterator[Scored]:
+    """Pass scored rows through and keep count of them in `totals`."""
+    for item in scored:
+        totals.rows += 1
+        if item.verdict is None:
+            totals.failed += 1
+            if len(totals.errors) < most_errors:
+                totals.errors.append(f"{item.source}, line {item.row.line}: {item.row.error}")
+        else:
+            totals.actions[item.verdict.action] += 1
+        yield item
+
+
+def reaching(scored: Iterable[Scored], least: float) -> Iterator[Scored]:
+    """Keep rows with any given score of at least `least`, and rows in error."""
+    for item in scored:
+        # As many digits as are printed, so that a score read off the output can be given here.
+        if item.score is None or round(max(item.score.probabilities.values()), DIGITS) >= least:
+            yield item
+
+
+def severity(item: Scored) -> tuple[float, float]:
+    """Return a key that ranks the strictest action first, then the highest probability of the deciding label."""
+    if item.score is None or item.verdict is None:
+        return -1.0, 0.0
+    decided = item.verdict.label
+    best = max(item.score.probabilities.values())
+    return float(ACTIONS.index(item.verdict.action)), item.score.probabilities.get(decided or "", best)
+
+
+def sort_key(name: str) -> Callable[[Scored], tuple[float, float]]:
+    """Return the key for ``--sort``: ``severity`` or a label."""
+    if name == "severity":
+        return severity
+    return lambda item: (0.0, item.score.probabilities.get(name, -1.0) if item.score else -2.0)
+
+
+def in_order(scored: Iterable[Scored], key: Callable[[Scored], tuple[float, float]]) -> Iterator[dict[str, Any]]:
+    """Yield records with the highest key first, equal ones in their order.
+
+    The records wait in a temporary file, so that memory holds only 24 bytes a row.
+    """
+    first, second, places = array("d"), array("d"), array("q")
+    with tempfile.TemporaryFile() as waiting:
+        for item in scored:
+            high, low = key(item)
+            first.append(high)
+            second.append(low)
+            places.append(waiting.tell())
+            waiting.write(dump(item.record()))
+        for place in sorted(range(len(places)), key=lambda k: (-first[k], -second[k], k)):
+            waiting.seek(places[place])
+            yield json.loads(waiting.readline())
+
+
+def dump(record: dict[str, Any]) -> bytes:
+    """Return one JSON line in UTF-8; a lone surrogate, which UTF-8 cannot hold, is written as an escape."""
+    try:
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def write_jsonl(records: Iterable[dict[str, Any]], out: IO[bytes]) -> None:
+    """Write records as JSON lines."""
+    for record in records:
+        out.write(dump(record))
+
+
+def write_csv(records: Iterable[dict[str, Any]], out: IO[bytes], labels: Sequence[str]) -> None:
+    """Write records as CSV: the columns of the first one, a column per label, action, label, model and error."""
+    text = io.TextIOWrapper(out, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
+    added = [*(f"score_{label}" for label in labels), "action", "label", "model", "error"]
+    writer: csv.DictWriter[str] | None = None
+    for record in records:
+        flat = _flatten(record)
+        if writer is None:
+            columns = [name for name in flat if name not in added]
+            writer = csv.DictWriter(text, [*columns, *added], extrasaction="ignore", restval="")
+            writer.writeheader()
+        writer.writerow(flat)
+    text.detach()
+
+
+def _flatten(record: dict[str, Any]) -> dict[str, Any]:
+    flat = {
+        name: value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+        for name, value in record.items()
+        if name not in ("scores", "verdict", "error") and value is not None
+    }
+    flat |= {f"score_{label}": value for label, value in record.get("scores", {}).items()}
+    verdict = record.get("verdict", {})
+    flat |= {"action": verdict.get("action", ""), "label": verdict.get("label", "")}
+    if "error" in record:
+        flat["error"] = f"line {record['error']['line']}: {record['error']['message']}"
+    return flat
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears under its name only when it is complete; gzipped when the name ends in .gz."""
+    path = path.resolve()
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+                    yield packed  # type: ignore[misc]
+            else:
+                yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,288 @@
+"""The command line. It holds no logic that the library lacks, and imports what is heavy only when needed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
+
+import typer
+
+from moderation.errors import InputError, ModerationError
+
+if TYPE_CHECKING:
+    from moderation.batch import Scored, Totals
+    from moderation.formats.rows import Fields
+    from moderation.policy import Policy
+    from moderation.scorer import Scorer
+
+app = typer.Typer(
+    name="moderation",
+    help="Find reader comments that incite violence or abuse people. The model advises; a person decides.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+
+
+class InputFormat(StrEnum):
+    """What the input is; `auto` goes by name and content."""
+
+    auto = "auto"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    lines = "lines"
+    page = "page"
+
+
+class OutputFormat(StrEnum):
+    """How results are written; `auto` is a table on a terminal, else JSON lines or what the name of --output says."""
+
+    auto = "auto"
+    jsonl = "jsonl"
+    csv = "csv"
+    table = "table"
+
+
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", "-b", help="Folder of the model; default: the shipped one.")
+]
+
+
+@app.command()
+def score(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="JSONL, CSV, TSV, plain lines, saved pages, each may be gzipped; - or none: standard input."
+        ),
+    ] = None,
+    text_field: Annotated[str | None, typer.Option("--text-field", "-t", help="Field or column of the text.")] = None,
+    id_field: Annotated[str | None, typer.Option("--id-field", "-i", help="Field or column of the id.")] = None,
+    form: Annotated[InputFormat, typer.Option("--format", "-f", help="What the input is.")] = InputFormat.auto,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write (.jsonl, .csv, .gz); appears when complete.")
+    ] = None,
+    to: Annotated[OutputFormat, typer.Option("--to", help="How to write the results.")] = OutputFormat.auto,
+    policy: Annotated[Path | None, typer.Option("--policy", "-p", help="TOML file of thresholds.")] = None,
+    labels: Annotated[str | None, typer.Option("--labels", "-l", help="Labels to give, separated by commas.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", help="Leave out comments whose given scores are all below this.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", "-s", help="Order: severity, a label, or none. Tables, pages: severity.")
+    ] = None,
+    bundle: BundleOption = None,
+) -> None:
+    """Score comments and say which ones a person should look at.
+
+    JSON lines keep every field that came in and add scores, verdict and model. A row that cannot be read becomes an
+    error record in its place. Exit code: 0 all well, 1 some rows in error, 2 wrong input or options, 3 no usable
+    model.
+    """
+    from moderation import batch, terminal
+    from moderation.formats.rows import Fields
+    from moderation.policy import Policy
+    from moderation.scorer import Scorer
+
+    scorer, rules = Scorer.load(bundle), Policy.load(policy)
+    chosen = _labels(labels, scorer)
+    if sort not in (None, "none", "severity", *(chosen or scorer.labels)):
+        raise InputError(
+            f"--sort: expected severity, none or one of {', '.join(chosen or scorer.labels)}, got {sort!r}"
+        )
+    kind = _output_format(to, output)
+    fields, totals = Fields(text_field, id_field), batch.Totals()
+    inputs = files or [Path("-")]
+    scored, any_page = _scored(inputs, form, fields, scorer, rules, chosen, kind is OutputFormat.table)
+    scored = batch.count(scored, totals)
+    if min_score is not None:
+        scored = batch.reaching(scored, min_score)
+    order = sort or ("severity" if kind is OutputFormat.table or any_page else "none")
+    records: Iterator[dict[str, Any]] = (
+        (item.record() for item in scored) if order == "none" else batch.in_order(scored, batch.sort_key(order))
+    )
+    given = chosen or list(scorer.labels)
+    if kind is OutputFormat.table:
+        shown = chosen or [label for label in scorer.labels if label in rules.thresholds]
+        with _text_output(output) as out:
+            terminal.print_table(records, out, shown, fields)
+    else:
+        with batch.whole_file(output) if output else _standard_output() as raw:
+            if kind is OutputFormat.csv:
+                batch.write_csv(records, raw, given)
+            else:
+                batch.write_jsonl(records, raw)
+    _tell(totals, rules, quiet=output is None and kind is not OutputFormat.table)
+
+
+def _labels(given: str | None, scorer: Scorer) -> list[str] | None:
+    if given is None:
+        return None
+    labels = [label.strip() for label in given.split(",") if label.strip()]
+    for label in labels:
+        if label not in scorer.labels:
+            raise InputError(f"--labels: unknown label {label!r}; the model scores {', '.join(scorer.labels)}")
+    return labels or None
+
+
+def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
+    if to is not OutputFormat.auto:
+        return to
+    if output is None:
+        return OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl
+    return OutputFormat.csv if ".csv" in output.suffixes else OutputFormat.jsonl
+
+
+def _scored(
+    inputs: list[Path],
+    form: InputFormat,
+    fields: Fields,
+    scorer: Scorer,
+    policy: Policy,
+    labels: list[str] | None,
+    explain_all: bool,
+) -> tuple[Iterator[Scored], bool]:
+    """Return the scored rows of all inputs, and whether all of them are saved pages."""
+    from moderation import batch
+    from moderation.formats.rows import read_rows
+
+    opened = [_open(path, form) for path in inputs]
+
+    def rows() -> Iterator[Scored]:
+        from moderation import terminal
+
+        for raw, plain, name, kind, size in opened:
+            with raw, terminal.progress_reader(plain, name, size) as stream:
+                read = read_rows(stream, kind, fields, name=name)
+                yield from batch.score_rows(read, scorer, policy, source=name, labels=labels, explain_all=explain_all)
+
+    return rows(), all(kind == "page" for *_, kind, _ in opened)
+
+
+def _open(path: Path, form: InputFormat) -> tuple[BinaryIO, io.BufferedReader, str, Any, int | None]:
+    """Open an input and tell its name, form and size; raise `InputError` when it cannot be opened."""
+    from moderation.formats.rows import guess_format, open_plain
+
+    if str(path) == "-":
+        raw: BinaryIO = sys.stdin.buffer
+        name, size = "standard input", None
+    else:
+        try:
+            raw = path.open("rb")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+        name, size = str(path), None
+    plain = open_plain(raw)
+    if plain is raw and name != "standard input":
+        size = path.stat().st_size
+    kind = guess_format(name, plain.peek(1 << 16)) if form is InputFormat.auto else form.value
+    return raw, plain, name, kind, size
+
+
+def _standard_output() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext(sys.stdout.buffer)
+
+
+def _text_output(output: Path | None) -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8")
+
+
+def _tell(totals: Totals, policy: Policy, *, quiet: bool) -> None:
+    """Sum up on standard error; exit with 1 when rows were in error."""
+    if not quiet or totals.failed:
+        counts = ", ".join(f"{count:,} {action}" for action, count in totals.actions.items())
+        typer.echo(f"{totals.rows:,} comments: {counts} (policy {policy.id})", err=True)
+    for error in totals.errors:
+        typer.echo(f"error: {error}", err=True)
+    if totals.failed > len(totals.errors):
+        typer.echo(f"error: and {totals.failed - len(totals.errors):,} more rows", err=True)
+    if totals.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def extract(
+    page: Annotated[Path, typer.Argument(help="A saved page, HTML or text; - for standard input.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
+) -> None:
+    """Turn a saved forum page into JSON lines, one comment each, replies linked by parent_id."""
+    from moderation import batch
+    from moderation.formats.pages import read_page
+
+    raw, plain, name, _, _ = _open(page, InputFormat.page)
+    with raw:
+        comments = read_page(plain.read(), name=name)
+    with batch.whole_file(output) if output else _standard_output() as out:
+        batch.write_jsonl((comment.to_json() for comment in comments), out)
+
+
+@app.command()
+def explain(
+    text: Annotated[str, typer.Argument(help="The text; - reads it from standard input.")],
+    labels: Annotated[
+        str | None, typer.Option("--labels", "-l", help="Labels to explain, separated by commas.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", "-n", min=1, help="Words to name per label.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every word's weight as JSON.")] = False,
+    bundle: BundleOption = None,
+) -> None:
+    """Show a text with the words that drove each label. Weights are log-odds and add up to the label's score."""
+    from moderation import terminal
+    from moderation.scorer import Scorer
+
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", errors="replace").rstrip("\n")
+    scorer = Scorer.load(bundle)
+    chosen = _labels(labels, scorer) or list(scorer.labels)
+    explanation, result = scorer.explain(text), scorer.score(text)
+    if as_json:
+        spans = [span.to_json() for span in explanation.spans if span.label in chosen]
+        probabilities = {label: result.probabilities[label] for label in chosen}
+        decision = {label: explanation.decision[label] for label in chosen}
+        intercept = {label: explanation.intercept[label] for label in chosen}
+        typer.echo(json.dumps({"model": scorer.model_id, "scores": probabilities, "decision": decision,
+                               "intercept": intercept, "spans": spans}))  # fmt: skip
+        return
+    terminal.print_explanation(text, result, explanation, chosen, most, sys.stdout)
+
+
+@app.command()
+def model(
+    bundle: BundleOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole passport as JSON.")] = False,
+) -> None:
+    """Show a model's passport: what it is, what it was trained on, how well it does."""
+    from moderation.bundle import load_bundle
+    from moderation.passport import describe
+
+    manifest = load_bundle(bundle).manifest
+    typer.echo(json.dumps(manifest, indent=1) if as_json else describe(manifest))
+
+
+def main() -> NoReturn:
+    """Run the command line; an error of ours becomes one sentence and its exit code."""
+    try:
+        app()
+    except ModerationError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader went away (`| head`); point the descriptor elsewhere so that the exit stays silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(0)

@@ -1,0 +1,238 @@
+"""The command line as its user meets it: a real process, real files, real pipes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moderation import Verdict
+from tests.conftest import ROOT
+
+SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
+
+
+def run(*arguments: str | Path, stdin: bytes = b"", code: int = 0, cwd: Path | None = None) -> tuple[str, str]:
+    """Run ``moderation`` and return what it printed, after checking its exit code."""
+    program = [sys.executable, "-W", "error", "-c", "from moderation.cli import main; main()"]
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR")}
+    done = subprocess.run([*program, *map(str, arguments)], input=stdin, capture_output=True, cwd=cwd, env=environment)
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == code, err
+    assert "Traceback" not in err
+    return out, err
+
+
+def records(output: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_json_lines_in_and_out(tmp_path: Path) -> None:
+    data = b'{"id": "a", "text": "You are a pathetic liar.", "likes": 3}\n{"id": "b", "text": "Nice."}\n'
+    out, err = run("score", "--format", "jsonl", stdin=data)
+    first, second = records(out)
+    assert (first["id"], first["likes"], second["id"]) == ("a", 3, "b")
+    assert set(first) == {"id", "text", "likes", "scores", "verdict", "model"}
+    assert all(0 <= value <= 1 for value in first["scores"].values())  # type: ignore[attr-defined]
+    verdict = Verdict.from_json(first["verdict"])
+    assert verdict.action != "allow"
+    assert {"pathetic", "liar"} & {str(first["text"])[span.start : span.end] for span in verdict.reasons}
+    assert err == ""
+
+
+def test_a_bad_row_keeps_its_place_and_the_exit_code_says_so() -> None:
+    out, err = run("score", stdin=b'{"text": "one"}\nnonsense\n{"text": "three"}\n', code=1)
+    first, second, third = records(out)
+    assert second["error"] == {
+        "type": "RowError",
+        "message": "not JSON: Expecting value at column 1",
+        "file": "standard input",
+        "line": 2,
+    }
+    assert "scores" in first
+    assert "scores" in third
+    assert "error: standard input, line 2: not JSON" in err
+    assert "nonsense" not in err
+
+
+def test_many_bad_rows_are_summed_up() -> None:
+    _, err = run("score", "--format", "jsonl", stdin=b"x\n" * 30, code=1)
+    assert "error: and 20 more rows" in err
+
+
+def test_lines_csv_and_gzip(tmp_path: Path) -> None:
+    out, _ = run("score", stdin=b"first\nsecond\n")
+    assert [record["text"] for record in records(out)] == ["first", "second"]
+    path = tmp_path / "in.csv.gz"
+    path.write_bytes(gzip.compress(b"nr,words\n1,hello\n2,world\n"))
+    out, _ = run("score", path, "--text-field", "words", "--id-field", "nr")
+    assert [record["verdict"]["comment_id"] for record in records(out)] == ["1", "2"]  # type: ignore[index]
+
+
+def test_several_files_come_in_order(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "two"}\n')
+    out, _ = run("score", tmp_path / "a.txt", tmp_path / "b.jsonl")
+    assert [record["text"] for record in records(out)] == ["one", "two"]
+
+
+def test_csv_out(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    run("score", SAMPLE, "-o", target, "--labels", "abuse,incitement")
+    rows = list(csv.DictReader(io.StringIO(target.read_text())))
+    assert len(rows) == len(SAMPLE.read_text().splitlines())
+    assert {"id", "text", "score_abuse", "score_incitement", "action", "label", "model", "error"} <= set(rows[0])
+    assert all(0 <= float(row["score_abuse"]) <= 1 for row in rows)
+
+
+def test_an_output_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    target.write_text("as it was")
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    run("score", SAMPLE, tmp_path / "bad.csv", "-o", target, code=2)
+    assert target.read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "out.jsonl"]
+
+
+def test_gzip_out(tmp_path: Path) -> None:
+    run("score", SAMPLE, "-o", tmp_path / "out.jsonl.gz")
+    lines = gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()).splitlines()
+    assert len(lines) == len(SAMPLE.read_text().splitlines())
+
+
+def test_sort_and_least_score() -> None:
+    out, _ = run("score", SAMPLE, "--labels", "abuse", "--sort", "abuse")
+    values = [record["scores"]["abuse"] for record in records(out)]  # type: ignore[index]
+    assert values == sorted(values, reverse=True)
+    out, _ = run("score", SAMPLE, "--labels", "abuse", "--min-score", str(values[3]))
+    assert len(records(out)) == 4
+    assert all(set(record["scores"]) == {"abuse"} for record in records(out))  # type: ignore[call-overload]
+
+
+def test_the_table_shows_scores_verdicts_and_words() -> None:
+    out, err = run("score", SAMPLE, "--to", "table")
+    assert "incitement" in out
+    assert "because of:" in out
+    first = out.index("hold") if "hold" in out else out.index("review")
+    assert first < out.index("allow")
+    assert f"{len(SAMPLE.read_text().splitlines())} comments" in err
+
+
+def test_the_table_is_safe_to_print() -> None:
+    out, _ = run("score", "--to", "table", stdin=b"\x1b[2J[bold]hi[/bold] \x07 \xe2\x80\xae you idiot\n")
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert "[bold]hi[/bold]" in out
+
+
+def test_a_policy_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('id = "mine-7"\n[thresholds.abuse]\nhold = 0.0\n')
+    out, _ = run("score", "--policy", path, stdin=b"anything\n")
+    assert records(out)[0]["verdict"]["action"] == "hold"  # type: ignore[index]
+    assert records(out)[0]["verdict"]["policy_id"] == "mine-7"  # type: ignore[index]
+
+
+def test_a_lone_surrogate_goes_through() -> None:
+    out, _ = run("score", stdin=b'{"text": "a \\ud800 b"}\n')
+    assert records(out)[0]["text"] == "a \ud800 b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["score", "nowhere.jsonl"], 2, "error: nowhere.jsonl: cannot be opened: No such file or directory"),
+        (
+            ["score", "--labels", "rudeness"],
+            2,
+            "error: --labels: unknown label 'rudeness'; the model scores incitement",
+        ),
+        (["score", "--sort", "age"], 2, "error: --sort: expected severity, none or one of"),
+        (["score", "--policy", "nowhere.toml"], 2, "error: nowhere.toml: cannot be read"),
+        (["score", "--bundle", "nowhere"], 3, "error: nowhere: there is no model here"),
+        (["score", "-o", "nowhere/out.jsonl"], 2, "no such folder"),
+        (["extract", "nowhere.html"], 2, "error: nowhere.html: cannot be opened"),
+        (["explain", "hello", "--labels", "rudeness"], 2, "unknown label 'rudeness'"),
+        (["model", "--bundle", "nowhere"], 3, "error: nowhere: there is no model here"),
+        (["score", "--colour"], 2, "No such option: --colour"),
+    ],
+)
+def test_errors_are_one_sentence(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    _, err = run(*arguments, stdin=b"a\n", code=code, cwd=tmp_path)
+    assert message in " ".join(err.split())
+
+
+@pytest.mark.parametrize("command", [[], ["score"], ["extract"], ["explain"], ["model"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    out, _ = run(*command, "--help")
+    assert "Usage:" in out
+    assert "--help" in out
+
+
+def test_explain_marks_words_and_adds_up() -> None:
+    out, _ = run("explain", "You are a pathetic liar.", "--labels", "abuse")
+    assert out.startswith("abuse 0.")
+    assert "pathetic +" in out
+    data = json.loads(run("explain", "-", "--json", stdin=b"You are a pathetic liar.\n")[0])
+    for label, total in data["decision"].items():
+        weights = sum(span["weight"] for span in data["spans"] if span["label"] == label)
+        assert abs(data["intercept"][label] + weights - total) < 1e-9
+
+
+def test_the_passport() -> None:
+    out, _ = run("model")
+    manifest = json.loads(run("model", "--json")[0])
+    assert manifest["model_id"] in out
+    assert "trained on" in out
+
+
+def test_a_page_is_extracted_and_scored(news_page: Path, tmp_path: Path) -> None:
+    out, _ = run("extract", news_page)
+    comments = records(out)
+    assert len(comments) == 13
+    assert comments[0]["author"] == "JKF"
+    assert comments[1]["parent_id"] == comments[0]["id"]
+    scored, _ = run("score", news_page)
+    ranked = records(scored)
+    assert len(ranked) == 13
+    calls = {1, 2}
+    palace = next(k for k, record in enumerate(ranked) if "focused on the palace" in str(record["text"]))
+    storm = next(k for k, record in enumerate(ranked) if "bear arms and storm" in str(record["text"]))
+    assert storm in {0} | calls
+    assert palace < 7
+
+
+def test_a_closed_pipe_is_silent(tmp_path: Path) -> None:
+    many = tmp_path / "many.txt"
+    many.write_text("a line of words\n" * 20_000)
+    command = f"{sys.executable} -c 'from moderation.cli import main; main()' score {many} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys\nfrom moderation.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+    )
+
+    def peak(rows: int) -> int:
+        path = tmp_path / f"{rows}.jsonl"
+        path.write_text(
+            "".join(json.dumps({"id": k, "text": f"comment {k % 97} and words"}) + "\n" for k in range(rows))
+        )
+        arguments = ["score", str(path), "-o", str(tmp_path / "out.jsonl")]
+        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+        return int(done.stderr.split()[-1])
+
+    small, large = peak(2_000), peak(40_000)
+    assert large < small + 20_000  # kilobytes; the larger file alone has 2 MB of rows in 40 batches

@@ -1,0 +1,119 @@
+"""Policies: which action follows from which score, and what is said of a policy that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moderation import Policy, Score, Scorer
+from moderation.errors import PolicyError
+
+POLICY = """\
+id = "strict-3"
+description = "for tests"
+
+[thresholds.incitement]
+review = 0.4
+hold = 0.9
+
+[thresholds.abuse]
+review = 0.6
+"""
+
+
+def score(**probabilities: float) -> Score:
+    return Score("c1", "m1", probabilities)
+
+
+@pytest.mark.parametrize(
+    ("incitement", "abuse", "action", "label", "threshold"),
+    [
+        (0.0, 0.0, "allow", None, None),
+        (0.39, 0.59, "allow", None, None),
+        # a probability equal to the threshold reaches it
+        (0.4, 0.0, "review", "incitement", 0.4),
+        (0.0, 0.6, "review", "abuse", 0.6),
+        (0.9, 0.0, "hold", "incitement", 0.9),
+        # the strictest action decides, whatever the other label says
+        (0.9, 1.0, "hold", "incitement", 0.9),
+        # of two labels with one action, the one further above its threshold
+        (0.5, 0.95, "review", "abuse", 0.6),
+        (0.8, 0.65, "review", "incitement", 0.4),
+        (1.0, 1.0, "hold", "incitement", 0.9),
+    ],
+)
+def test_decides(incitement: float, abuse: float, action: str, label: str | None, threshold: float | None) -> None:
+    verdict = Policy.parse(POLICY).decide(score(incitement=incitement, abuse=abuse))
+    assert (verdict.action, verdict.label, verdict.threshold) == (action, label, threshold)
+    assert (verdict.comment_id, verdict.policy_id) == ("c1", "strict-3")
+
+
+def test_gives_the_words_that_drove_the_deciding_label(small_scorer: Scorer) -> None:
+    text = "Somebody ought to burn his house down tonight."
+    policy = Policy.parse('id = "all"\n[thresholds.abuse]\nreview = 0.0\n')
+    verdict = policy.decide(small_scorer.score(text), small_scorer.explain(text))
+    assert verdict.reasons
+    assert {reason.label for reason in verdict.reasons} == {"abuse"}
+
+
+def test_a_label_that_the_model_lacks() -> None:
+    with pytest.raises(
+        PolicyError, match="policy strict-3: has thresholds for 'abuse', but the model scores incitement"
+    ):
+        Policy.parse(POLICY).decide(score(incitement=0.1))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            'id = "a"\n\n[thresholds.abuse]\ndelete = 0.9\n',
+            "p.toml, line 4: unknown action 'delete'; allowed are review, hold",
+        ),
+        (
+            'id = "a"\n[thresholds.abuse]\nreview = 1.5\n',
+            "p.toml, line 3: review: expected a probability from 0 to 1, got 1.5",
+        ),
+        ('id = "a"\n[thresholds.abuse]\nreview = "x"\n', "line 3: review: expected a probability from 0 to 1, got 'x'"),
+        (
+            'id = "a"\n[thresholds.abuse]\nreview = true\n',
+            "line 3: review: expected a probability from 0 to 1, got True",
+        ),
+        ('id = "a"\n[thresholds.abuse]\nreview = nan\n', "line 3: review: expected a probability from 0 to 1, got nan"),
+        (
+            'id = "a"\n[thresholds.abuse]\nhold = 0.2\nreview = 0.5\n',
+            "line 3: hold: expected a threshold not below review's",
+        ),
+        ('id = "a"\n[thresholds.abuse]\n', "line 2: abuse: expected review or hold with a probability"),
+        ('id = "a"\n[thresholds]\nabuse = 0.3\n', "line 3: abuse: expected review or hold with a probability"),
+        ('id = "a"\nthresholds.abuse.reviev = 0.3\n', "line 2: unknown action 'reviev'"),
+        ('id = "a"\n', "expected a table [thresholds.LABEL] for at least one label"),
+        ("[thresholds.abuse]\nreview = 0.5\n", "id: expected a string, got None"),
+        ('id = ""\n[thresholds.abuse]\nreview = 0.5\n', "line 1: id: expected a string, got ''"),
+        (
+            'id = "a"\nlabels = 3\n[thresholds.abuse]\nreview = 0.5\n',
+            "line 2: unknown key 'labels'; allowed are id, description",
+        ),
+        ('id = "a\n', "p.toml: Illegal character"),
+        ("", "id: expected a string"),
+    ],
+)
+def test_a_wrong_policy_names_the_line(source: str, message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.parse(source, name="p.toml")
+    assert message in str(caught.value)
+
+
+def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="cannot be read: No such file"):
+        Policy.load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_bytes(b"\xff")
+    with pytest.raises(PolicyError, match="not UTF-8"):
+        Policy.load(tmp_path / "bad.toml")
+
+
+def test_the_default_policy_fits_the_shipped_model(shipped: Scorer) -> None:
+    policy = Policy.load()
+    assert set(policy.thresholds) <= set(shipped.labels)
+    assert policy.decide(shipped.score("A lovely day in the park.")).action == "allow"

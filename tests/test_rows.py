@@ -1,0 +1,158 @@
+"""Reading rows: every form, every way in which a row can be bad, and nothing lost around it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moderation.errors import InputError
+from moderation.formats.rows import LONGEST_LINE, Fields, Format, Row, guess_format, open_plain, read_rows
+
+
+def read(data: bytes, form: Format, fields: Fields | None = None) -> list[Row]:
+    return list(read_rows(open_plain(io.BytesIO(data)), form, fields or Fields(), name="in"))
+
+
+def texts(rows: list[Row]) -> list[str | None]:
+    return [row.comment.text if row.comment else None for row in rows]
+
+
+def test_json_lines_keep_their_fields() -> None:
+    rows = read(b'{"id": 7, "text": "a", "author": "B", "likes": [1, {"x": null}]}\n\n{"comment_text": "c"}\n', "jsonl")
+    assert texts(rows) == ["a", "c"]
+    assert rows[0].data["likes"] == [1, {"x": None}]
+    assert rows[0].comment is not None
+    assert (rows[0].comment.id, rows[0].comment.author) == ("7", "B")
+    assert rows[1].comment is not None
+    assert (rows[1].line, rows[1].comment.id) == (3, "3")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "not JSON: Expecting property name"),
+        (b"[1]", "expected a JSON object, got list"),
+        (b'"x"', "expected a JSON object, got str"),
+        (b'{"id": "1"}', "no field text or comment or comment_text"),
+        (b'{"text": null}', "text: expected a string, got null"),
+        (b'{"text": 5}', "text: expected a string, got int"),
+        (b'{"text": "\xff"}', "not UTF-8 at byte 10"),
+        (b'{"text": "a", "n": NaN}', "NaN is not allowed"),
+        (b"[" * 100_000, "JSON nested too deeply"),
+        (b'{"text": "' + b"a" * (LONGEST_LINE + 5) + b'"}', "line longer than"),
+    ],
+    ids=lambda value: str(value[:20]),
+)
+def test_a_bad_line_is_named_and_the_rest_goes_on(line: bytes, message: str) -> None:
+    rows = read(b'{"text": "before"}\n' + line + b'\n{"text": "after"}\n', "jsonl")
+    assert texts(rows) == ["before", None, "after"]
+    assert rows[1].line == 2
+    assert message in str(rows[1].error)
+
+
+def test_an_error_does_not_repeat_the_text() -> None:
+    (row,) = read(b'{"text": ["my secret"]}', "jsonl")
+    assert "secret" not in str(row.error)
+
+
+@pytest.mark.parametrize(("form", "sep"), [("csv", ","), ("tsv", "\t")])
+def test_tables(form: Format, sep: str) -> None:
+    data = f'id{sep}comment{sep}n\n1{sep}"two\nlines"{sep}3\n2{sep}x\n3{sep}last{sep}4\n'.encode()
+    rows = read(data, form)
+    assert texts(rows) == ["two\nlines", None, "last"]
+    assert rows[0].data == {"id": "1", "comment": "two\nlines", "n": "3"}
+    assert (rows[1].line, rows[1].error) == (4, "expected 3 columns, got 2")
+
+
+def test_a_table_with_named_columns() -> None:
+    rows = read(b"key,words\nk1,hello\n", "csv", Fields("words", "key"))
+    assert rows[0].comment is not None
+    assert (rows[0].comment.id, rows[0].comment.text) == ("k1", "hello")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (Fields(), r"in: no column text or comment .*; its columns are key, words\. Name it: --text-field"),
+        (Fields("wrods"), "in: no column wrods; its columns are key, words"),
+        (Fields("words", "nr"), "in: no column nr; its columns are key, words"),
+    ],
+)
+def test_a_table_without_the_column(fields: Fields, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(b"key,words\nk1,hello\n", "csv", fields)
+
+
+def test_a_table_with_bad_bytes_and_a_huge_field() -> None:
+    rows = read(b"text\nok\n\xff\n" + b"a" * (LONGEST_LINE + 1) + b"\nend\n", "csv")
+    assert texts(rows)[:2] == ["ok", None]
+    assert rows[1].error == "not UTF-8"
+    assert "field larger than field limit" in str(rows[2].error)
+
+
+def test_plain_lines() -> None:
+    rows = read("\ufefffirst\r\n\n  \nsecond\n".encode() + b"\xff\nlast", "lines")
+    assert texts(rows) == ["first", "second", None, "last"]
+    assert [row.line for row in rows] == [1, 4, 5, 6]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "lines"])
+def test_nothing_gives_nothing(form: Format) -> None:
+    assert read(b"", form) == []
+
+
+def test_gzip_is_seen_by_its_content() -> None:
+    assert texts(read(gzip.compress(b"one\ntwo\n"), "lines")) == ["one", "two"]
+
+
+def test_a_damaged_gzip_stream_is_an_error_of_the_input() -> None:
+    packed = gzip.compress(b"".join(b'{"text": "%d"}\n' % n for n in range(50_000)))
+    with pytest.raises(InputError, match="in: damaged gzip stream"):
+        read(packed[:-20], "jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "form"),
+    [
+        ("a.jsonl", b"", "jsonl"),
+        ("a.ndjson.gz", b"", "jsonl"),
+        ("a.csv", b"", "csv"),
+        ("a.TSV.gz", b"", "tsv"),
+        ("a.html", b"", "page"),
+        ("standard input", b'  {"text": "a"}', "jsonl"),
+        ("standard input", b"just words", "lines"),
+        ("a.txt", b"just\nwords\n", "lines"),
+        ("a.txt", b"<!doctype html><html>", "page"),
+    ],
+)
+def test_guesses_the_form(name: str, head: bytes, form: Format) -> None:
+    assert guess_format(name, head) == form
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.none(), max_size=3)))
+def test_any_objects_come_back(objects: list[dict[str, object]]) -> None:
+    data = "".join(json.dumps(item | {"text": "t"}) + "\n" for item in objects).encode()
+    assert [row.data for row in read(data, "jsonl")] == [item | {"text": "t"} for item in objects]
+
+
+@given(st.binary(max_size=200), st.sampled_from(["jsonl", "csv", "tsv", "lines"]))
+def test_any_bytes_give_rows_or_a_clear_error(data: bytes, form: Format) -> None:
+    try:
+        rows = read(data, form)
+    except InputError:
+        return
+    assert all((row.comment is None) != (row.error is None) for row in rows)
+
+
+def test_the_sample_thread_reads(request: pytest.FixtureRequest) -> None:
+    path = Path(request.config.rootpath) / "datasets" / "samples" / "thread.jsonl"
+    rows = read(path.read_bytes(), "jsonl")
+    assert len(rows) >= 10
+    known = {row.comment.id for row in rows if row.comment}
+    assert all(row.comment.parent_id in known | {None} for row in rows if row.comment)

@@ -1,0 +1,164 @@
+"""The scorer: equal to scikit-learn's pipeline, one comment equals a batch, explanations add up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from moderation import Comment, Scorer
+from moderation.bundle import Bundle
+from moderation.errors import InputError
+from moderation.features import FeatureSettings
+from moderation.scorer import MAX_CHARACTERS
+from tests.conftest import TEXTS, make_bundle
+from training.pipeline import pipeline_of
+
+ADVERSARIAL = [
+    "",
+    " ",
+    "a",
+    "I",
+    "🔪",
+    "👩‍👩‍👧 🔪🔪🔪",
+    "\x00\x00burn\x00his",
+    "\ud800burn\udfff",
+    "مرحبا burn his שלום house",
+    "b\u0336u\u0336r\u0336n his h\u0301\u0301\u0301ouse",
+    "\u202eesuoh sih nrub\u202c",
+    "burn " * 1000,
+    "½ ﷺ ﬁ ŉ İ",
+    "a\u2028b\u2029c\x85d\x1ce",
+    "*" * 500,
+]
+
+ANY = st.one_of(st.text(max_size=60), st.text(st.sampled_from(list("burn his house liar! *'🔪\u200bé½")), max_size=80))
+
+
+def pipeline_proba(bundle: Bundle, texts: list[str]) -> np.ndarray:
+    return np.asarray(pipeline_of(bundle).predict_proba(texts))
+
+
+@pytest.mark.parametrize("features", [((1, 1), (1, 1)), ((1, 2), (2, 5)), ((2, 3), (3, 4)), ((1, 3), (1, 8))])
+def test_equals_scikit_learn(features: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    bundle = make_bundle(TEXTS, FeatureSettings(*features), seed=3)
+    texts = TEXTS + ADVERSARIAL
+    assert_allclose(Scorer(bundle).predict_proba(texts), pipeline_proba(bundle, texts), rtol=0, atol=1e-6)
+
+
+@given(st.lists(ANY, min_size=1, max_size=8))
+def test_equals_scikit_learn_on_any_text(small_bundle: Bundle, texts: list[str]) -> None:
+    found = Scorer(small_bundle).predict_proba(texts)
+    assert_allclose(found, pipeline_proba(small_bundle, texts), rtol=0, atol=1e-6)
+
+
+def test_equals_scikit_learn_on_a_megabyte(small_bundle: Bundle, small_scorer: Scorer) -> None:
+    text = (" ".join(TEXTS) + " ") * (1_000_000 // len(" ".join(TEXTS)))
+    assert_allclose(small_scorer.predict_proba([text]), pipeline_proba(small_bundle, [text]), rtol=0, atol=1e-6)
+
+
+def test_the_shipped_model_equals_scikit_learn(shipped: Scorer) -> None:
+    texts = TEXTS + ADVERSARIAL
+    assert_allclose(shipped.predict_proba(texts), pipeline_proba(shipped.bundle, texts), rtol=0, atol=1e-6)
+
+
+def test_the_shipped_model_equals_scikit_learn_on_public_comments(shipped: Scorer, corpora: Path) -> None:
+    from training.corpora import load_registry, read_corpus
+
+    registry = load_registry()
+    texts = [row.text for name in ("fox_news", "hatecheck") for row in read_corpus(registry[name], corpora)]
+    assert_allclose(shipped.predict_proba(texts), pipeline_proba(shipped.bundle, texts), rtol=0, atol=1e-6)
+
+
+@given(st.lists(ANY, min_size=1, max_size=30), st.randoms(use_true_random=False))
+@settings(max_examples=50)
+def test_one_comment_equals_its_place_in_a_batch(small_scorer: Scorer, texts: list[str], random: object) -> None:
+    random.shuffle(texts)  # type: ignore[attr-defined]
+    together = small_scorer.predict_proba(texts)
+    alone = np.concatenate([small_scorer.predict_proba([text]) for text in texts])
+    assert_array_equal(together, alone)
+
+
+def test_batches_do_not_show(small_scorer: Scorer) -> None:
+    texts = [TEXTS[k % len(TEXTS)] + str(k % 7) for k in range(2_345)]
+    scores = list(small_scorer.score_many(texts))
+    assert [score.comment_id for score in scores] == [str(k) for k in range(1, 2_346)]
+    table = np.array([[score.probabilities[label] for label in small_scorer.labels] for score in scores])
+    assert_array_equal(table, small_scorer.predict_proba(texts))
+
+
+@given(ANY)
+def test_an_explanation_adds_up(small_scorer: Scorer, text: str) -> None:
+    explanation = small_scorer.explain(text)
+    expected = dict(zip(small_scorer.labels, small_scorer.decision_function([text])[0], strict=True))
+    for label in small_scorer.labels:
+        spans = [span for span in explanation.spans if span.label == label]
+        total = explanation.intercept[label] + sum(span.weight for span in spans)
+        assert_allclose(total, expected[label], rtol=0, atol=1e-9)
+        assert_allclose(explanation.decision[label], expected[label], rtol=0, atol=1e-9)
+        assert all(0 <= span.start < span.end <= len(text) for span in spans)
+
+
+def test_an_explanation_marks_the_words_as_written(small_scorer: Scorer) -> None:
+    text = "They should b\u200bu\u0336rn, he said."
+    words = {text[span.start : span.end] for span in small_scorer.explain(text).spans}
+    assert "b\u200bu\u0336rn" in words
+
+
+def test_reasons_pull_towards_the_label_heaviest_first(small_scorer: Scorer) -> None:
+    reasons = small_scorer.explain(" ".join(TEXTS)).reasons("abuse", 4)
+    weights = [span.weight for span in reasons]
+    assert len(weights) == 4
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] > 0
+
+
+def test_over_long_text_is_cut_and_says_so(small_scorer: Scorer) -> None:
+    tail = "burn his house"
+    whole = small_scorer.score(Comment("1", "x " * (MAX_CHARACTERS // 2)))
+    cut = small_scorer.score(Comment("1", "x " * (MAX_CHARACTERS // 2) + tail))
+    assert not whole.truncated
+    assert cut.truncated
+    assert cut.probabilities == whole.probabilities
+
+
+def test_no_texts_give_no_rows(small_scorer: Scorer) -> None:
+    assert small_scorer.predict_proba([]).shape == (0, 3)
+    assert list(small_scorer.score_many([])) == []
+
+
+@pytest.mark.parametrize("texts", ["one text", b"bytes"])
+def test_a_lone_text_is_refused(small_scorer: Scorer, texts: str) -> None:
+    with pytest.raises(InputError, match="texts: expected a sequence of strings, got (str|bytes)"):
+        small_scorer.predict_proba(texts)
+
+
+def test_what_is_no_text_is_refused_with_its_place(small_scorer: Scorer) -> None:
+    with pytest.raises(InputError, match="text 1: expected a string, got NoneType"):
+        small_scorer.predict_proba(["a", None])  # type: ignore[list-item]
+
+
+def test_threads_share_a_scorer(small_scorer: Scorer) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    expected = small_scorer.predict_proba(TEXTS)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: small_scorer.predict_proba(TEXTS), range(64)):
+            assert_array_equal(found, expected)
+
+
+def test_scoring_loads_nothing_heavy(bundle_folder: Path) -> None:
+    program = (
+        "import sys; from moderation import Scorer, Policy\n"
+        f"scorer = Scorer.load({str(bundle_folder)!r}); scorer.score('burn'); scorer.explain('burn'); Policy.load()\n"
+        "heavy = {'sklearn', 'scipy', 'pandas', 'joblib', 'typer', 'rich', 'training', 'selectolax', 'fastapi', 'sqlalchemy'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,5 @@
+"""Let ``python -m training`` run the command line."""
+
+from training.cli import main
+
+main()

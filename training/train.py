@@ -1,0 +1,227 @@
+"""Train a model from corpora and our own data, and write everything that belongs to it into one folder."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import scipy.sparse as sp
+from joblib import Memory
+from numpy.typing import NDArray
+
+from moderation.bundle import Bundle, save_bundle
+from moderation.features import FeatureSettings
+from moderation.scorer import Scorer
+from training.calibrate import BASE_RATES, fit_platt
+from training.card import write_card
+from training.corpora import LABELS, Corpus, apply_annotations, read_annotations, read_authored, read_corpus
+from training.evaluate import evaluate
+from training.fit import FitSettings, fit_heads
+from training.pipeline import BLOCKS, fit_vectorisers, pipeline_of, vocabulary
+from training.splits import HeldBack, Table, assemble
+
+LARGEST_WEIGHT = 32_767
+"""Weights are kept as 16-bit integers."""
+
+FEWEST_TO_FIT = 20
+"""Rows with a label, and rows without it, that a head needs."""
+
+FEWEST_TO_CALIBRATE = 2
+"""The same for its calibration."""
+
+FEWEST_NEWS = 20
+"""News rows of either kind from which on calibration looks at news alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """All that decides what comes out; the same settings and data give the same bytes."""
+
+    name: str = "en-1"
+    """First part of the model's id."""
+    tiers: tuple[str, ...] = ("open",)
+    """Licence tiers to train on; the shipped model takes ``open`` alone."""
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    """Which n-grams to look at."""
+    min_rows_words: int = 4
+    """In how many texts a word n-gram must stand."""
+    min_rows_chars: int = 8
+    """In how many texts a character n-gram must stand."""
+    fit: FitSettings = field(default_factory=FitSettings)
+    """How the heads are fitted."""
+    base_rates: Mapping[str, float] = field(default_factory=lambda: dict(BASE_RATES))
+    """Share of comments that carry each label, for calibration."""
+
+
+def gather(
+    registry: Mapping[str, Corpus], corpora: Path, datasets: Path, tiers: Sequence[str], *, jobs: int = 1
+) -> Table:
+    """Read what the tiers allow for training and every open or given corpus for measuring, as one table.
+
+    Corpora whose file is not in `corpora` are left out; the caller sees in the table what there was.
+    """
+    annotations = read_annotations(datasets / "annotations")
+    groups: list[tuple[Corpus | None, list[Any]]] = [(None, list(read_authored(datasets / "authored")))]
+    for corpus in registry.values():
+        if not corpus.language.startswith("en") or not (corpora / f"{corpus.name}.jsonl.gz").exists():
+            continue
+        rows = [row for row in read_corpus(corpus, corpora) if row.text.strip()]
+        if corpus.tier not in tiers:
+            rows = [row for row in rows if row.split == "test"]
+        groups.append((corpus, list(apply_annotations(rows, annotations))))
+    return assemble(groups, HeldBack.load(datasets / "authored"), jobs=jobs)
+
+
+def fit(
+    table: Table, settings: TrainSettings, *, jobs: int = 1, progress: bool = False, cache: Path | None = None
+) -> Bundle:
+    """Fit features and heads on the ``train`` part, calibrate on ``tune``, and return the model."""
+    train, tune = table.part("train"), table.part("tune")
+    min_rows = {"words": settings.min_rows_words, "chars": settings.min_rows_chars}
+    labels = trainable(train, tune)
+    columns = [LABELS.index(label) for label in labels]
+    vectorise = Memory(cache, verbose=0).cache(fit_vectorisers, ignore=["jobs"])
+    vectorisers, matrices = vectorise(train.texts, settings.features, min_rows, jobs=jobs)
+    weights, intercept = fit_heads(
+        _join(matrices),
+        train.labels[:, columns],
+        train.corpora,
+        settings.fit,
+        names=labels,
+        jobs=jobs,
+        progress=progress,
+    )
+    tuning = _join({block: vectorisers[block].transform(tune.texts) for block in BLOCKS}) @ weights + intercept
+    for place, label in enumerate(labels):
+        rows, truth = calibration_rows(tune, columns[place]), tune.labels[:, columns[place]]
+        slope, offset = fit_platt(tuning[rows, place], truth[rows], settings.base_rates[label])
+        weights[:, place] *= slope
+        intercept[place] = slope * intercept[place] + offset
+    return pack(labels, vectorisers, weights, intercept, settings)
+
+
+def trainable(train: Table, tune: Table) -> tuple[str, ...]:
+    """Return the labels with enough rows of both kinds to fit and to calibrate; the model leaves out the others."""
+
+    def enough(part: Table, place: int, fewest: int) -> bool:
+        return min(int((part.labels[:, place] == value).sum()) for value in (0, 1)) >= fewest
+
+    return tuple(
+        label
+        for place, label in enumerate(LABELS)
+        if enough(train, place, FEWEST_TO_FIT) and enough(tune, place, FEWEST_TO_CALIBRATE)
+    )
+
+
+def calibration_rows(tune: Table, place: int) -> NDArray[np.bool_]:
+    """Return the rows to calibrate a label on: news comments and our own, or all if these hold too few positives."""
+    known = tune.labels[:, place] >= 0
+    news = known & np.array([row.corpus.startswith("civil") or row.corpus == "authored" for row in tune.rows])
+    return news if min((tune.labels[news, place] == value).sum() for value in (0, 1)) >= FEWEST_NEWS else known
+
+
+def _join(matrices: Mapping[str, Any]) -> Any:
+    return sp.hstack([matrices[block] for block in BLOCKS], format="csr")
+
+
+def pack(
+    labels: Sequence[str],
+    vectorisers: Mapping[str, Any],
+    weights: NDArray[np.float64],
+    intercept: NDArray[np.float64],
+    settings: TrainSettings,
+) -> Bundle:
+    """Round the weights to 16-bit steps of each label's scale and put the model together."""
+    scale = np.abs(weights).max(axis=0) / LARGEST_WEIGHT
+    scale[scale == 0] = 1.0
+    return Bundle(
+        manifest={"model_id": settings.name, "language": "en"},
+        labels=tuple(labels),
+        settings=settings.features,
+        words=vocabulary(vectorisers["words"]),
+        chars=vocabulary(vectorisers["chars"]),
+        idf=np.concatenate([vectorisers[block].idf_ for block in BLOCKS]).astype(np.float32),
+        weights=np.rint(weights / scale).astype(np.int16),
+        scale=scale,
+        intercept=intercept,
+    )
+
+
+def train(
+    registry: Mapping[str, Corpus],
+    corpora: Path,
+    datasets: Path,
+    run: Path,
+    settings: TrainSettings,
+    *,
+    jobs: int = 2,
+    progress: bool = False,
+    cache: Path | None = None,
+) -> dict[str, Any]:
+    """Train, measure and write ``bundle/``, ``metrics.json``, ``card.md`` and ``pipeline.joblib`` into `run`.
+
+    Returns the metrics. Raises `training.corpora.CorpusError` for data that cannot be used.
+    """
+    started = time.monotonic()
+    table = gather(registry, corpora, datasets, settings.tiers, jobs=jobs)
+    bundle = fit(table, settings, jobs=jobs, progress=progress, cache=cache)
+    seconds = time.monotonic() - started
+    metrics: dict[str, Any] = {
+        "settings": asdict(settings),
+        "data": describe(table, registry),
+        "evaluation": evaluate(Scorer(bundle), table.part("test"), progress=progress),
+    }
+    about = {
+        "model_id": settings.name,
+        "language": "en",
+        "calibration": {"method": "Platt", "base_rates": dict(settings.base_rates)},
+        "corpora": [entry for entry in metrics["data"] if entry["train"]],
+        "metrics": headline(metrics["evaluation"]),
+    }
+    run.mkdir(parents=True, exist_ok=True)
+    bundle = Bundle(**{name: getattr(bundle, name) for name in Bundle.__dataclass_fields__} | {"manifest": about})
+    manifest = save_bundle(bundle, run / "bundle")
+    metrics["model_id"] = manifest["model_id"]
+    _write_json(run / "metrics.json", metrics)
+    write_card(metrics, manifest, run / "card.md")
+    joblib.dump(pipeline_of(bundle), run / "pipeline.joblib", compress=3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    _write_json(run / "cost.json", {"training_seconds": round(seconds), "peak_megabytes": peak})
+    return metrics
+
+
+def describe(table: Table, registry: Mapping[str, Corpus]) -> list[dict[str, Any]]:
+    """Return, for each corpus, its licence and checksum, and rows per part and label."""
+    corpora, out = table.corpora, []
+    for name in sorted(set(corpora.tolist())):
+        here = corpora == name
+        counts = {part: int((here & (table.parts == part)).sum()) for part in ("train", "tune", "test")}
+        used = table.labels[here & (table.parts == "train")]
+        labels = {
+            label: [int((used[:, place] == value).sum()) for value in (1, 0)]
+            for place, label in enumerate(LABELS)
+            if (used[:, place] >= 0).any()
+        }
+        known = registry.get(name)
+        about = {"licence": known.licence, "tier": known.tier, "sha256": known.sha256} if known else {"tier": "own"}
+        out.append({"corpus": name, **about, **counts, "labels": labels})
+    return out
+
+
+def headline(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the AUC per evaluation set and label, the short form that travels in the bundle."""
+    return {
+        name: {label: round(values["auc"], 4) for label, values in labels.items()}
+        for name, labels in evaluation.items()
+    }
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1, default=list) + "\n", encoding="utf-8")

@@ -16,9 +16,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from moderation import Scorer
 from moderation.text import normalise
-from training.calibrate import calibration_error, fit_platt, rate_weights
+from training.calibrate import fit_platt
 from training.corpora import LABELS, Corpus, Row, load_registry
 from training.fit import FitSettings, corpus_weights, fit_head, fit_heads
+from training.measures import calibration_error, rate_weights
 from training.splits import HeldBack, Table, assemble, assign_part, copy_key
 from training.train import TrainSettings, gather
 from training.train import train as train_model

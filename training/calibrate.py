@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from training.measures import rate_weights
+
 BASE_RATES = {
     "incitement": 0.01,
     "abuse": 0.08,
@@ -23,12 +25,6 @@ well below 1 % threats; the values here are round numbers of that order, stated 
 """
 
 
-def rate_weights(labels: NDArray[np.int8], rate: float) -> NDArray[np.float64]:
-    """Return weights under which the share of positives is `rate`; they add up to 1."""
-    positives, negatives = (labels == 1).sum(), (labels == 0).sum()
-    return np.asarray(np.where(labels == 1, rate / max(positives, 1), (1 - rate) / max(negatives, 1)))
-
-
 def fit_platt(scores: NDArray[np.float64], labels: NDArray[np.int8], rate: float) -> tuple[float, float]:
     """Return slope and offset that turn a score into log-odds at base rate `rate` (Platt 1999).
 
@@ -40,16 +36,3 @@ def fit_platt(scores: NDArray[np.float64], labels: NDArray[np.int8], rate: float
     if slope <= 0:
         raise ValueError(f"calibration: expected scores that rise with the label, got a slope of {slope:.3g}")
     return slope, float(model.intercept_[0])
-
-
-def calibration_error(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int8], weights: NDArray[np.float64], bins: int = 15
-) -> float:
-    """Return the expected calibration error: mean distance of probability and truth over equal-width bins.
-
-    Guo et al. 2017, with weights so that it can be taken at another base rate than the sample's.
-    """
-    place = np.minimum((probabilities * bins).astype(int), bins - 1)
-    total = np.bincount(place, weights, bins)
-    gap = np.bincount(place, weights * (probabilities - labels), bins)
-    return float(np.abs(gap).sum() / total.sum())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moderation.errors import ModerationError
-from training import convert, corpora
+from training import convert, corpora, own
 from training.corpora import LABELS, CorpusDamaged, CorpusNotFound, CorpusRowError, RegistryError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "corpora"
@@ -221,7 +221,7 @@ def write_lines(folder, *objects):
 
 
 def test_authored_comments_know_all_labels(tmp_path):
-    (row,) = corpora.read_authored(write_lines(tmp_path / "own", AUTHORED))
+    (row,) = own.read_authored(write_lines(tmp_path / "own", AUTHORED))
     assert row.labels == dict.fromkeys(LABELS, 0) | {"incitement": 1}
     assert (row.corpus, row.id, row.case, row.split) == ("authored", "x-1", "x", None)
     assert row.source == {"voice": "calm", "pair": "p1", "labels": ["incitement"]}
@@ -240,19 +240,19 @@ def test_authored_comments_know_all_labels(tmp_path):
 )
 def test_a_wrong_authored_line_is_named(tmp_path, change, field):
     with pytest.raises(CorpusRowError, match=rf"^own.jsonl:2: {field}: expected"):
-        corpora.read_authored(write_lines(tmp_path / "own", AUTHORED, AUTHORED | {"id": "x-2"} | change))
+        own.read_authored(write_lines(tmp_path / "own", AUTHORED, AUTHORED | {"id": "x-2"} | change))
 
 
 def test_authored_ids_are_unique_and_fields_complete(tmp_path):
     with pytest.raises(CorpusRowError, match=r"own.jsonl:2: id: expected an id of its own, got x-1 again"):
-        corpora.read_authored(write_lines(tmp_path / "own", AUTHORED, AUTHORED))
+        own.read_authored(write_lines(tmp_path / "own", AUTHORED, AUTHORED))
     with pytest.raises(CorpusRowError, match=r"own.jsonl:1: pair: .*a line without it"):
-        corpora.read_authored(write_lines(tmp_path / "own", {k: v for k, v in AUTHORED.items() if k != "pair"}))
+        own.read_authored(write_lines(tmp_path / "own", {k: v for k, v in AUTHORED.items() if k != "pair"}))
     with pytest.raises(CorpusNotFound, match="no such folder"):
-        corpora.read_authored(tmp_path / "none")
+        own.read_authored(tmp_path / "none")
     (tmp_path / "own" / "own.jsonl").write_bytes(b"\xff")
     with pytest.raises(CorpusRowError, match="expected UTF-8"):
-        corpora.read_authored(tmp_path / "own")
+        own.read_authored(tmp_path / "own")
 
 
 NOTE = {"corpus": "tiny", "id": "c", "labels": {"incitement": 0, "abuse": 1}, "annotator": "m", "confidence": "high"}
@@ -260,9 +260,9 @@ NOTE = {"corpus": "tiny", "id": "c", "labels": {"incitement": 0, "abuse": 1}, "a
 
 def test_annotations_override_only_what_they_name(tiny, tmp_path):
     notes = [NOTE, NOTE | {"labels": {"abuse": None}}, NOTE | {"id": "elsewhere"}, NOTE | {"corpus": "other"}]
-    annotations = corpora.read_annotations(write_lines(tmp_path / "notes", *notes))
+    annotations = own.read_annotations(write_lines(tmp_path / "notes", *notes))
     before = corpora.read_corpus(tiny, tmp_path)
-    after = corpora.apply_annotations(before, annotations)
+    after = own.apply_annotations(before, annotations)
     assert after[:2] == before[:2]
     assert (after[2].labels["incitement"], after[2].labels["abuse"]) == (0, None)  # the later annotation holds
     assert after[2].labels["threat"] == before[2].labels["threat"] == 1
@@ -280,7 +280,7 @@ def test_annotations_override_only_what_they_name(tiny, tmp_path):
 )
 def test_a_wrong_annotation_is_named(tmp_path, change, field):
     with pytest.raises(CorpusRowError, match=rf"^own.jsonl:1: {field}: expected"):
-        corpora.read_annotations(write_lines(tmp_path / "notes", NOTE | change))
+        own.read_annotations(write_lines(tmp_path / "notes", NOTE | change))
 
 
 def test_every_error_is_one_of_ours():

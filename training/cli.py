@@ -63,6 +63,52 @@ def train(
     typer.echo(f"{metrics['model_id']} written to {run}")
 
 
+@app.command()
+def check(datasets: DatasetsOption = Path("datasets")) -> None:
+    """Check our own comments for near copies and broken pairs, and say how far annotators agree."""
+    from training.own import agreement, problems, read_annotations, read_authored
+
+    found = problems(read_authored(datasets / "authored"))
+    for line in found:
+        typer.echo(line)
+    for label, values in agreement(read_annotations(datasets / "annotations"), "a", "b").items():
+        same, kappa = values["same"], values["kappa"]
+        typer.echo(f"{label}: {values['rows']} rows judged twice, {same:.1%} alike, Cohen's kappa {kappa:.2f}")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def evaluate(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for metrics.json and report.html.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Labelled files of your own; none: the held-out rows.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Model; default: the shipped one.")] = None,
+    compare: Annotated[Path | None, typer.Option("--compare", help="Another model to set beside it.")] = None,
+    rivals: Annotated[str, typer.Option("--rivals", help="Rivals to run on the same rows, separated by commas.")] = "",
+    text_field: Annotated[str | None, typer.Option("--text-field", "-t", help="Field or column of the text.")] = None,
+    id_field: Annotated[str | None, typer.Option("--id-field", "-i", help="Field or column of the id.")] = None,
+    corpora: CorporaOption = None,
+    datasets: DatasetsOption = Path("datasets"),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
+) -> None:
+    """Measure a model on the held-out rows of the corpora, or on labelled files (JSONL, CSV, TSV).
+
+    In a labelled file the fields or columns named like labels (incitement, abuse, ...) hold 1, 0 or nothing.
+    """
+    from training.assess import Assessment, write_assessment
+
+    names = [name.strip() for name in rivals.split(",") if name.strip()]
+    assessment = Assessment(bundle, compare, names, home=Path(".cache") / "rivals")
+    if files:
+        results = assessment.of_files(files, text_field, id_field)
+    else:
+        results = assessment.of_corpora(corpora, datasets, jobs=jobs)
+    write_assessment(results, output)
+    typer.echo(results["table"])
+    typer.echo(f"report: {output / 'report.html'}")
+
+
 def main() -> None:
     """Run the command line; an error of ours becomes one sentence and its exit code."""
     try:

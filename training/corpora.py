@@ -1,4 +1,4 @@
-"""Public corpora, our own comments and our annotations, all read into one kind of row.
+"""Public corpora, read into one kind of row.
 
 Which corpora there are, and how our eight labels follow from theirs, stands in `datasets/registry.toml` and nowhere
 else; this file only interprets it. Errors::
@@ -21,7 +21,7 @@ import sys
 import tomllib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
 
@@ -208,22 +208,6 @@ class Row:
     """The corpus's own fields, unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """Our verdict on one row of a public corpus."""
-
-    corpus: str
-    """Name of the corpus."""
-    id: str
-    """The row's id."""
-    labels: Mapping[str, int | None]
-    """Labels that were judged: 1, 0, or None if the annotator cannot tell."""
-    annotator: str
-    """Who judged."""
-    confidence: str | float | None
-    """How sure the annotator was, in the annotator's own scale."""
-
-
 def registry_path() -> Path:
     """Return the registry that lies beside this package in a checkout."""
     return Path(__file__).resolve().parents[1] / "datasets" / "registry.toml"
@@ -367,8 +351,7 @@ def read_corpus(corpus: Corpus, directory: Path, *, verify: bool = True) -> list
             f"{path}: not here; run `python -m training fetch {corpus.name}`, or put a copy there"
         ) from None
     raws = [
-        (number, _checked(path, number, raw, corpus.text_field))
-        for number, raw in _objects(path, _unpack(path, packed))
+        (number, _checked(path, number, raw, corpus.text_field)) for number, raw in objects(path, _unpack(path, packed))
     ]
     if verify and hashlib.sha256(packed).hexdigest() != corpus.sha256:
         got = content_digest((raw for _, raw in raws), corpus.text_field)
@@ -392,7 +375,8 @@ def _unpack(path: Path, packed: bytes) -> str:
         ) from error
 
 
-def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the object of every line that is not blank; raise CorpusRowError for another line."""
     # Only "\n" ends a line: comments hold other line separators, and splitlines() would break rows at them.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -410,24 +394,26 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _checked(path: Path, number: int, raw: dict[str, Any], text_field: str) -> dict[str, Any]:
     for field in ("id", text_field):
-        _expect(path, number, raw, field, "a non-empty string", isinstance(raw.get(field), str) and raw[field])
-    _expect(path, number, raw, "split", "train, dev, test or null", raw.get("split") in (None, *SPLITS))
+        expect(path, number, raw, field, "a non-empty string", isinstance(raw.get(field), str) and raw[field])
+    expect(path, number, raw, "split", "train, dev, test or null", raw.get("split") in (None, *SPLITS))
     for field in ("incitement", "abuse"):
-        _expect(path, number, raw, field, "0, 1 or null", _is_bit(raw.get(field)))
+        expect(path, number, raw, field, "0, 1 or null", is_bit(raw.get(field)))
     for field in ("group", "parent", "case"):
-        _expect(path, number, raw, field, "a string or null", isinstance(raw.get(field), str | None))
+        expect(path, number, raw, field, "a string or null", isinstance(raw.get(field), str | None))
     if text_field == "text":
-        _expect(path, number, raw, "labels", "an object", isinstance(raw.get("labels"), dict))
+        expect(path, number, raw, "labels", "an object", isinstance(raw.get("labels"), dict))
         return raw
     # A foreign row form: every other field is the corpus's own.
     return {**raw, "labels": {key: value for key, value in raw.items() if key not in ("id", text_field)}}
 
 
-def _is_bit(value: object) -> bool:
+def is_bit(value: object) -> bool:
+    """Say whether a value is 0, 1 or None."""
     return value is None or (type(value) is int and value in (0, 1))
 
 
-def _expect(path: Path, number: int, raw: Mapping[str, Any], field: str, allowed: str, good: object) -> None:
+def expect(path: Path, number: int, raw: Mapping[str, Any], field: str, allowed: str, good: object) -> None:
+    """Raise CorpusRowError naming file, line and field unless `good`."""
     if not good:
         # The type only: a value could be the text of a comment.
         raise CorpusRowError(path, number, field, f"expected {allowed}, got {type(raw.get(field)).__name__}")
@@ -451,80 +437,3 @@ def _row(corpus: Corpus, path: Path, number: int, raw: dict[str, Any]) -> Row:
         case=raw.get("case"),
         source=raw["labels"],
     )
-
-
-def _folder_objects(directory: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    if not directory.is_dir():
-        raise CorpusNotFound(f"{directory}: no such folder")
-    for path in sorted(directory.glob("*.jsonl")):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise CorpusRowError(path, 1, "line", "expected UTF-8, got other bytes") from None
-        for number, found in _objects(path, text):
-            yield path, number, found
-
-
-def _expect_keys(path: Path, number: int, raw: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    for key in {*raw} ^ {*keys}:
-        found = "a field that is not" if key in raw else "a line without it"
-        raise CorpusRowError(path, number, key, f"expected the fields {', '.join(keys)}, got {found}")
-
-
-def read_authored(directory: Path) -> list[Row]:
-    """Read the comments written for this project, `*.jsonl` in `directory`; all their labels are known.
-
-    Their voice and pair are in `source`. Raises CorpusNotFound or CorpusRowError.
-    """
-    rows: dict[str, Row] = {}
-    for path, number, raw in _folder_objects(directory):
-        row = _authored(path, number, raw)
-        if row.id in rows:
-            raise CorpusRowError(path, number, "id", f"expected an id of its own, got {row.id} again")
-        rows[row.id] = row
-    return list(rows.values())
-
-
-def _authored(path: Path, number: int, raw: dict[str, Any]) -> Row:
-    _expect_keys(path, number, raw, ("id", "case", "voice", "text", "labels", "pair"))
-    for field in ("id", "case", "voice", "text"):
-        _expect(path, number, raw, field, "a non-empty string", isinstance(raw[field], str) and raw[field])
-    _expect(path, number, raw, "pair", "a string or null", isinstance(raw["pair"], str | None))
-    listed = raw["labels"]
-    good = isinstance(listed, list) and all(name in LABELS for name in listed) and len({*listed}) == len(listed)
-    _expect(path, number, raw, "labels", "a list without repeats of " + ", ".join(LABELS), good)
-    labels: dict[str, float | None] = {label: int(label in listed) for label in LABELS}
-    source = {"voice": raw["voice"], "pair": raw["pair"], "labels": listed}
-    return Row("authored", raw["id"], raw["text"], None, labels, None, None, raw["case"], source)
-
-
-def read_annotations(directory: Path) -> list[Annotation]:
-    """Read our labels on public comments, `*.jsonl` in `directory`. Raises CorpusNotFound or CorpusRowError."""
-    return [_annotation(path, number, raw) for path, number, raw in _folder_objects(directory)]
-
-
-def _annotation(path: Path, number: int, raw: dict[str, Any]) -> Annotation:
-    _expect_keys(path, number, raw, ("corpus", "id", "labels", "annotator", "confidence"))
-    for field in ("corpus", "id", "annotator"):
-        _expect(path, number, raw, field, "a non-empty string", isinstance(raw[field], str) and raw[field])
-    labels = raw["labels"]
-    good = isinstance(labels, dict) and {*labels} <= {*LABELS} and all(map(_is_bit, labels.values()))
-    _expect(path, number, raw, "labels", "0, 1 or null for any of " + ", ".join(LABELS), good)
-    sure = raw["confidence"]
-    good = isinstance(sure, str | float | int | None) and not isinstance(sure, bool)
-    _expect(path, number, raw, "confidence", "a word, a number or null", good)
-    return Annotation(**raw)
-
-
-def apply_annotations(rows: Iterable[Row], annotations: Iterable[Annotation]) -> list[Row]:
-    """Override the labels of annotated rows; where two annotations name one label of one row, the later holds.
-
-    An annotation of a row that is not among `rows` changes nothing.
-    """
-    verdicts: dict[tuple[str, str], dict[str, int | None]] = {}
-    for annotation in annotations:
-        verdicts.setdefault((annotation.corpus, annotation.id), {}).update(annotation.labels)
-    return [
-        replace(row, labels={**row.labels, **verdict}) if (verdict := verdicts.get((row.corpus, row.id))) else row
-        for row in rows
-    ]

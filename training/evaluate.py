@@ -1,52 +1,221 @@
-"""Measure a model through the product's own scorer."""
+"""Measure a model, or a rival, on labelled comments; what comes out is plain data for tables, reports and cards."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from moderation.scorer import Scorer
+from moderation.formats.rows import Row as InputRow
+from moderation.policy import Policy
+from training import measures
+from training.calibrate import BASE_RATES
 from training.corpora import LABELS
 from training.splits import Table
 
 FEWEST = 5
-"""A label is measured on a corpus that has at least this many rows with it and without it."""
+"""A label is measured on a set that has at least this many rows with it and without it."""
+
+WORST = 10
+"""Worst errors kept per set and label, by id."""
+
+BINS = 20
+"""Bars of a score histogram."""
+
+PERSPECTIVE_ATTRIBUTES = {
+    "abuse": "TOXICITY@6",
+    "severe_abuse": "SEVERE_TOXICITY@2",
+    "identity_attack": "IDENTITY_ATTACK",
+    "insult": "INSULT",
+    "profanity": "PROFANITY",
+    "threat": "THREAT",
+}
+"""Columns of ``perspective_scores`` that a label is compared with."""
 
 
-def evaluate(scorer: Scorer, table: Table, *, progress: bool = False) -> dict[str, dict[str, Any]]:
-    """Return, per corpus and label, the number of rows and positives, AUC and average precision.
+class Predictor(Protocol):
+    """What is measured: our scorer, or a rival behind the same two names."""
 
-    Texts are those of the table, so repeats are gone; labels that the scorer does not know are left out.
-    """
-    out: dict[str, dict[str, Any]] = {}
-    corpora = table.corpora
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the columns of `predict_proba` stand for."""
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return scores of shape (n_texts, n_labels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """Labelled comments of one origin."""
+
+    name: str
+    """What the set is called in tables."""
+    ids: Sequence[str]
+    """Identifier of each comment."""
+    texts: Sequence[str]
+    """The comments."""
+    truth: Mapping[str, NDArray[np.int8]]
+    """Per label: 1, 0 or -1 (unknown), shape (n_rows,)."""
+    cases: Sequence[str]
+    """Functional test or authored case of each comment, "" for none."""
+    pairs: Sequence[str]
+    """Minimal pair of each comment, "" for none."""
+
+
+def sets_of(table: Table) -> list[LabelledSet]:
+    """Split a table into one set per corpus, by name."""
+    corpora, out = table.corpora, []
     for name in sorted(set(corpora.tolist())):
-        here = np.flatnonzero(corpora == name)
-        scores = scorer.predict_proba([table.rows[place].text for place in here])
-        measured = {
-            label: measure(scores[:, scorer.labels.index(label)], table.labels[here, column])
-            for column, label in enumerate(LABELS)
-            if label in scorer.labels and _enough(table.labels[here, column])
-        }
-        if measured:
-            out[name] = measured
+        part = table.take(corpora == name)
+        pairs = [f"{row.case} {row.source['pair']}" if row.source.get("pair") else "" for row in part.rows]
+        truth = {label: part.labels[:, column] for column, label in enumerate(LABELS)}
+        ids, texts = [row.id for row in part.rows], [row.text for row in part.rows]
+        out.append(LabelledSet(name, ids, texts, truth, [row.case or "" for row in part.rows], pairs))
     return out
 
 
-def _enough(labels: NDArray[np.int8]) -> bool:
-    return min(int((labels == value).sum()) for value in (0, 1)) >= FEWEST
+def set_of_rows(name: str, rows: Sequence[InputRow]) -> LabelledSet:
+    """Make a set of a site's own labelled file; a field named like a label holds 1, 0 or nothing (unknown)."""
+    kept = [row for row in rows if row.comment is not None]
+    truth = {label: np.array([_sign(row.data.get(label)) for row in kept], np.int8) for label in LABELS}
+    comments = [row.comment for row in kept if row.comment is not None]
+    cases = [str(row.data.get("case") or "") for row in kept]
+    ids, texts = [comment.id for comment in comments], [comment.text for comment in comments]
+    return LabelledSet(name, ids, texts, truth, cases, [str(row.data.get("pair") or "") for row in kept])
 
 
-def measure(scores: NDArray[np.float64], labels: NDArray[np.int8]) -> dict[str, Any]:
-    """Return the measures of one label on one set; rows with label -1 do not count."""
-    known = labels >= 0
-    truth, scores = labels[known], scores[known]
+def _sign(value: Any) -> int:
+    """Read a label as files have it: 1/0, true/false, as numbers or words; anything else is unknown."""
+    text = str(value).strip().lower()
+    return {"1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}.get(text, -1)
+
+
+def default_thresholds(policy: Policy | None = None) -> dict[str, float]:
+    """Return the threshold at which each label is measured: the policy's lowest, or one half where it has none."""
+    policy = policy or Policy.load()
+    return {label: min(policy.thresholds.get(label, {"review": 0.5}).values()) for label in LABELS}
+
+
+def evaluate(
+    predictor: Predictor, sets: Sequence[LabelledSet], *, thresholds: Mapping[str, float] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return every measure, per set and label; labels that the predictor does not know are left out."""
+    thresholds = thresholds or default_thresholds()
+    out: dict[str, dict[str, Any]] = {}
+    for labelled in sets:
+        wanted = [label for label in predictor.labels if label in labelled.truth and _enough(labelled.truth[label])]
+        if not wanted:
+            continue
+        scores = predictor.predict_proba(labelled.texts)
+        out[labelled.name] = {
+            label: measure(scores[:, predictor.labels.index(label)], labelled, label, thresholds[label])
+            for label in wanted
+        }
+    return out
+
+
+def _enough(truth: NDArray[np.int8]) -> bool:
+    return min(int((truth == value).sum()) for value in (0, 1)) >= FEWEST
+
+
+def measure(scores: NDArray[np.float64], labelled: LabelledSet, label: str, threshold: float) -> dict[str, Any]:
+    """Return the measures of one label on one set; rows with an unknown label do not count."""
+    known = labelled.truth[label] >= 0
+    truth, scores, rows = labelled.truth[label][known], scores[known], np.flatnonzero(known).tolist()
+    rate, share = BASE_RATES[label], float(truth.mean())
+    moved = measures.to_rate(scores, rate, share)
+    weights = measures.rate_weights(truth, rate)
     return {
         "rows": len(truth),
         "positives": int(truth.sum()),
-        "auc": float(roc_auc_score(truth, scores)),
+        "auc": measures.fast_auc(scores, truth),
+        "auc_interval": measures.auc_interval(scores, truth),
         "average_precision": float(average_precision_score(truth, scores)),
+        "at_threshold": measures.at_threshold(scores, truth, threshold),
+        "calibration_error": measures.calibration_error(scores, truth, weights),
+        "calibration_error_own_rate": measures.calibration_error(moved, truth),
+        "reliability": measures.reliability(moved, truth, bins=10),
+        "histogram": {str(value): np.histogram(scores[truth == value], BINS, (0, 1))[0].tolist() for value in (0, 1)},
+        "curve": _curve(scores, truth),
+        "cases": _by_case(scores, truth, [labelled.cases[k] for k in rows], threshold),
+        "pairs": measures.pairs_in_order(scores, truth, np.array(labelled.pairs)[known]),
+        "worst": _worst(scores, truth, [labelled.ids[k] for k in rows]),
     }
+
+
+def _curve(scores: NDArray[np.float64], truth: NDArray[np.int8], points: int = 60) -> list[tuple[float, float]]:
+    """Return recall and precision along the thresholds, thinned to at most `points`."""
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    chosen = np.unique(np.linspace(0, len(recall) - 1, points).astype(int))
+    return [(round(float(recall[k]), 4), round(float(precision[k]), 4)) for k in chosen]
+
+
+def _by_case(
+    scores: NDArray[np.float64], truth: NDArray[np.int8], cases: Sequence[str], threshold: float
+) -> dict[str, dict[str, Any]]:
+    """Return, per case and kind, how many rows there are and the share on the right side of the threshold."""
+    names, out = np.array(cases), {}
+    for name in sorted(set(cases) - {""}):
+        for value, kind in ((1, "harmful"), (0, "harmless")):
+            here = (names == name) & (truth == value)
+            if here.any():
+                right = (scores[here] >= threshold) == bool(value)
+                out[f"{name} / {kind}"] = {"rows": int(here.sum()), "right": float(right.mean())}
+    return out
+
+
+def _worst(
+    scores: NDArray[np.float64], truth: NDArray[np.int8], ids: Sequence[str]
+) -> dict[str, list[tuple[str, float]]]:
+    """Return the ids of the harmful rows with the lowest scores and of the harmless ones with the highest."""
+    order = np.argsort(scores, kind="stable")
+    missed = [k for k in order if truth[k] == 1][:WORST]
+    raised = [k for k in order[::-1] if truth[k] == 0][:WORST]
+    return {
+        kind: [(ids[k], round(float(scores[k]), 4)) for k in found]
+        for kind, found in (("missed", missed), ("raised", raised))
+    }
+
+
+def against_perspective(predictor: Predictor, table: Table) -> dict[str, dict[str, float]]:
+    """Return, per attribute, the AUC at Perspective's own score >= .8 and the rank correlation with it."""
+    part = table.take(table.corpora == "perspective_scores")
+    if not part.rows:
+        return {}
+    scores = predictor.predict_proba([row.text for row in part.rows])
+    out = {}
+    for label, attribute in PERSPECTIVE_ATTRIBUTES.items():
+        if label in predictor.labels:
+            theirs = np.array([float(row.source[attribute]) for row in part.rows])
+            ours, high = scores[:, predictor.labels.index(label)], (theirs >= 0.8).astype(np.int8)
+            out[attribute] = {
+                "rows": len(part.rows),
+                "auc_at_0.8": measures.fast_auc(ours, high),
+                "rank_correlation": measures.rank_correlation(ours, theirs),
+            }
+    return out
+
+
+def compare(first: Predictor, second: Predictor, sets: Sequence[LabelledSet]) -> dict[str, dict[str, Any]]:
+    """Return, per set and label that both know, both AUCs and their difference with a paired bootstrap interval."""
+    out: dict[str, dict[str, Any]] = {}
+    for labelled in sets:
+        shared = [label for label in first.labels if label in second.labels and _enough(labelled.truth[label])]
+        if not shared:
+            continue
+        one, two = first.predict_proba(labelled.texts), second.predict_proba(labelled.texts)
+        for label in shared:
+            known = labelled.truth[label] >= 0
+            truth = labelled.truth[label][known]
+            before = one[known, first.labels.index(label)]
+            after = two[known, second.labels.index(label)]
+            out.setdefault(labelled.name, {})[label] = {
+                "first": measures.fast_auc(before, truth),
+                "second": measures.fast_auc(after, truth),
+                **measures.paired_difference(before, after, truth),
+            }
+    return out

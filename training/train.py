@@ -21,9 +21,10 @@ from moderation.features import FeatureSettings
 from moderation.scorer import Scorer
 from training.calibrate import BASE_RATES, fit_platt
 from training.card import write_card
-from training.corpora import LABELS, Corpus, apply_annotations, read_annotations, read_authored, read_corpus
-from training.evaluate import evaluate
+from training.corpora import LABELS, Corpus, read_corpus
+from training.evaluate import evaluate, sets_of
 from training.fit import FitSettings, fit_heads
+from training.own import apply_annotations, read_annotations, read_authored
 from training.pipeline import BLOCKS, fit_vectorisers, pipeline_of, vocabulary
 from training.splits import HeldBack, Table, assemble
 
@@ -176,7 +177,7 @@ def train(
     metrics: dict[str, Any] = {
         "settings": asdict(settings),
         "data": describe(table, registry),
-        "evaluation": evaluate(Scorer(bundle), table.part("test"), progress=progress),
+        "evaluation": evaluate(Scorer(bundle), sets_of(table.part("test"))),
     }
     about = {
         "model_id": settings.name,

@@ -1,0 +1,105 @@
+"""One assessment: a model, what it is set beside, and the rows it is measured on, into one set of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moderation.errors import InputError
+from moderation.formats.rows import Fields, guess_format, open_plain, read_rows
+from moderation.scorer import Scorer
+from training.bias import identity_table
+from training.corpora import find_corpora, load_registry
+from training.evaluate import LabelledSet, against_perspective, compare, evaluate, set_of_rows, sets_of
+from training.evasion import evasion_table
+from training.report import make_report
+from training.rivals import RivalScorer
+from training.train import gather
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is measured and against what."""
+
+    bundle: Path | None
+    """The model; None: the shipped one."""
+    other: Path | None
+    """Another model to compare with."""
+    rivals: Sequence[str]
+    """Names in `training.rivals.RIVALS`."""
+    home: Path
+    """Where the rivals' environments live."""
+
+    def of_corpora(self, corpora: Path | None, datasets: Path, *, jobs: int = 1) -> dict[str, Any]:
+        """Measure on the ``test`` part of all corpora that are there, with identities and evasion."""
+        registry = load_registry(datasets / "registry.toml")
+        table = gather(registry, find_corpora(corpora), datasets, ("open",), jobs=jobs).part("test")
+        results = self.of_sets(sets_of(table))
+        scorer = Scorer.load(self.bundle)
+        results["perspective"] = against_perspective(scorer, table)
+        results["bias"] = identity_table(scorer)
+        results["evasion"] = evasion_table(scorer, table)
+        return results
+
+    def of_files(self, files: Sequence[Path], text_field: str | None, id_field: str | None) -> dict[str, Any]:
+        """Measure on labelled files; raise `InputError` for one without any usable label."""
+        results = self.of_sets([_read(path, Fields(text_field, id_field)) for path in files])
+        if not results["evaluation"]:
+            named = ", ".join(map(str, files))
+            raise InputError(f"{named}: no label with at least 5 rows of each kind; columns are named like the labels")
+        return results
+
+    def of_sets(self, sets: Sequence[LabelledSet]) -> dict[str, Any]:
+        """Measure on any labelled sets."""
+        scorer = Scorer.load(self.bundle)
+        results: dict[str, Any] = {"model_id": scorer.model_id, "evaluation": evaluate(scorer, sets)}
+        if self.other is not None:
+            results["comparison"] = compare(scorer, Scorer.load(self.other), sets)
+        if self.rivals:
+            results["rivals"] = {
+                name: {"evaluation": evaluate(RivalScorer(name, self.home), sets)} for name in self.rivals
+            }
+        results["table"] = text_table(results)
+        return results
+
+
+def _read(path: Path, fields: Fields) -> LabelledSet:
+    try:
+        stream = open_plain(path.open("rb"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+    with stream:
+        form = guess_format(str(path), stream.peek(1 << 16))
+        rows = list(read_rows(stream, form, fields, name=str(path)))
+    bad = next((row for row in rows if row.error), None)
+    if bad:
+        raise InputError(f"{path}, line {bad.line}: {bad.error}")
+    return set_of_rows(path.stem, rows)
+
+
+def text_table(results: Mapping[str, Any]) -> str:
+    """Return the figures of a result as plain text."""
+    rivals: Mapping[str, Any] = results.get("rivals", {})
+    lines = [f"{'set':<28}{'label':<18}{'rows':>8}{'pos.':>8}{'AUC':>8}{'95 %':>16}{'F1':>7}{'TNR':>7}{'ECE':>7}"]
+    lines[0] += "".join(f"{name:>22}" for name in rivals)
+    for name, labels in results["evaluation"].items():
+        for label, values in labels.items():
+            low, high = values["auc_interval"]
+            at = values["at_threshold"]
+            line = f"{name:<28}{label:<18}{values['rows']:>8,}{values['positives']:>8,}{values['auc']:>8.3f}"
+            line += f"{f'{low:.3f}-{high:.3f}':>16}{at['f1']:>7.3f}{at['true_negative_rate']:>7.3f}"
+            line += f"{values['calibration_error_own_rate']:>7.3f}"
+            theirs = [rivals[rival]["evaluation"].get(name, {}).get(label, {}).get("auc") for rival in rivals]
+            lines.append(line + "".join(f"{auc:>22.3f}" if auc is not None else " " * 22 for auc in theirs))
+    return "\n".join(lines)
+
+
+def write_assessment(results: Mapping[str, Any], folder: Path) -> None:
+    """Write ``metrics.json`` and ``report.html``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in results.items() if name != "table"}
+    (folder / "metrics.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (folder / "report.html").write_text(make_report(results), encoding="utf-8")

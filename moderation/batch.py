@@ -38,6 +38,8 @@ class Scored:
     """The score; None when the row is in error."""
     verdict: Verdict | None = None
     """The advice; None when the row is in error."""
+    severity: float = -1.0
+    """How near the score comes to the policy's thresholds (`Policy.severity`); -1 when the row is in error."""
 
     def record(self) -> dict[str, Any]:
         """Return every field that came in, with ``scores``, ``verdict`` and ``model``, or ``error``, added."""
@@ -90,13 +92,13 @@ def score_rows(
                 yield Scored(row, source)
                 continue
             score = next(scores)
-            verdict = policy.decide(score)
+            verdict, severity = policy.decide(score), policy.severity(score)
             if explain_all or verdict.action != "allow":
                 verdict = _with_reasons(verdict, score, policy, scorer, row)
             if labels:
                 kept = {label: score.probabilities[label] for label in labels}
                 score = Score(score.comment_id, score.model_id, kept, score.truncated)
-            yield Scored(row, source, score, verdict)
+            yield Scored(row, source, score, verdict, severity)
 
 
 def _with_reasons(verdict: Verdict, score: Score, policy: Policy, scorer: Scorer, row: Row) -> Verdict:
@@ -105,7 +107,7 @@ def _with_reasons(verdict: Verdict, score: Score, policy: Policy, scorer: Scorer
     explanation = scorer.explain(row.comment)
     if verdict.action != "allow":
         return policy.decide(score, explanation)
-    label = max(policy.thresholds, key=lambda name: score.probabilities[name])
+    label = max(policy.thresholds, key=lambda name: score.probabilities[name] / min(policy.thresholds[name].values()))
     return Verdict(verdict.comment_id, verdict.action, verdict.policy_id, reasons=explanation.reasons(label))
 
 
@@ -130,20 +132,11 @@ def reaching(scored: Iterable[Scored], least: float) -> Iterator[Scored]:
             yield item
 
 
-def severity(item: Scored) -> tuple[float, float]:
-    """Return a key that ranks the strictest action first, then the highest probability of the deciding label."""
-    if item.score is None or item.verdict is None:
-        return -1.0, 0.0
-    decided = item.verdict.label
-    best = max(item.score.probabilities.values())
-    return float(ACTIONS.index(item.verdict.action)), item.score.probabilities.get(decided or "", best)
-
-
 def sort_key(name: str) -> Callable[[Scored], tuple[float, float]]:
-    """Return the key for ``--sort``: ``severity`` or a label."""
-    if name == "severity":
-        return severity
-    return lambda item: (0.0, item.score.probabilities.get(name, -1.0) if item.score else -2.0)
+    """Return the key for ``--sort``: a label, or ``severity``: the strictest action first, then the furthest beyond."""
+    if name != "severity":
+        return lambda item: (0.0, item.score.probabilities.get(name, -1.0) if item.score else -2.0)
+    return lambda item: (float(ACTIONS.index(item.verdict.action)) if item.verdict else -1.0, item.severity)
 
 
 def in_order(scored: Iterable[Scored], key: Callable[[Scored], tuple[float, float]]) -> Iterator[dict[str, Any]]:

@@ -174,16 +174,16 @@ def _open(path: Path, form: InputFormat) -> tuple[BinaryIO, io.BufferedReader, s
 
     if str(path) == "-":
         raw: BinaryIO = sys.stdin.buffer
-        name, size = "standard input", None
+        name = "standard input"
     else:
         try:
-            raw = path.open("rb")
+            raw = path.open("rb", buffering=0)
         except OSError as error:
             raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-        name, size = str(path), None
+        name = str(path)
     plain = open_plain(raw)
-    if plain is raw and name != "standard input":
-        size = path.stat().st_size
+    # The length of what is unpacked from gzip is not known, so its progress has no end.
+    size = path.stat().st_size if name != "standard input" and plain.raw is raw else None
     kind = guess_format(name, plain.peek(1 << 16)) if form is InputFormat.auto else form.value
     return raw, plain, name, kind, size
 

@@ -86,6 +86,16 @@ class Policy:
         reasons = explanation.reasons(label, MAX_REASONS) if explanation else ()
         return Verdict(score.comment_id, ACTIONS[rank], self.id, label, threshold, reasons)
 
+    def severity(self, score: Score) -> float:
+        """Return how near a score comes to the policy's thresholds: 1 where the first is just reached, higher beyond.
+
+        Labels are compared by their distance to their own lowest threshold, for a probability of .2 may be much for
+        one label and little for another.
+        """
+        return max(
+            score.probabilities[label] / max(min(actions.values()), 1e-9) for label, actions in self.thresholds.items()
+        )
+
 
 def _read_thresholds(table: Any, place: _Places) -> dict[str, dict[Action, float]]:
     if not isinstance(table, dict) or not table:

@@ -68,7 +68,7 @@ class Assessment:
 
 def _read(path: Path, fields: Fields) -> LabelledSet:
     try:
-        stream = open_plain(path.open("rb"))
+        stream = open_plain(path.open("rb", buffering=0))
     except OSError as error:
         raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
     with stream:

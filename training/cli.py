@@ -64,6 +64,36 @@ def train(
 
 
 @app.command()
+def crossval(
+    label: Annotated[str, typer.Option("--label", help="Label to try the settings on.")] = "incitement",
+    word_ngrams: Annotated[tuple[int, int], typer.Option("--word-ngrams", help="Fewest and most words.")] = (1, 2),
+    char_ngrams: Annotated[tuple[int, int], typer.Option("--char-ngrams", help="Fewest and most characters.")] = (2, 5),
+    inverse_strength: Annotated[float, typer.Option("-C", help="Inverse of the regularisation.")] = 2.0,
+    own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 2.0,
+    most: Annotated[int, typer.Option("--most", help="Rows of each public corpus.")] = 4_000,
+    corpora: CorporaOption = None,
+    datasets: DatasetsOption = Path("datasets"),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
+) -> None:
+    """Try settings by leaving one corpus out at a time; looks at training rows alone."""
+    from moderation.features import FeatureSettings
+    from training.corpora import find_corpora, load_registry
+    from training.crossval import cap, cross_validate
+    from training.fit import FitSettings
+    from training.train import TrainSettings, gather
+
+    features = FeatureSettings(word_ngrams, char_ngrams)
+    fit = FitSettings(inverse_strength=inverse_strength, own_factor=own_factor, tolerance=1e-2)
+    settings = TrainSettings(features=features, fit=fit, min_rows_words=3, min_rows_chars=5)
+    registry = load_registry(datasets / "registry.toml")
+    table = cap(gather(registry, find_corpora(corpora), datasets, ("open",), jobs=jobs), most)
+    found = cross_validate(table, settings, label, jobs=jobs)
+    typer.echo(f"{label}: own {found['own']:.4f}, pairs {found['pairs']:.3f}, others {found['others']:.4f}")
+    for name, auc in found["folds"].items():
+        typer.echo(f"  {name:<28}{auc:.4f}")
+
+
+@app.command()
 def check(datasets: DatasetsOption = Path("datasets")) -> None:
     """Check our own comments for near copies and broken pairs, and say how far annotators agree."""
     from training.own import agreement, problems, read_annotations, read_authored

@@ -17,20 +17,29 @@ from sklearn.linear_model import LogisticRegression
 class FitSettings:
     """How the heads are fitted."""
 
-    inverse_strength: float = 1.0
+    inverse_strength: float = 2.0
     """scikit-learn's C."""
     corpus_power: float = 0.5
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
+    own_factor: float = 2.0
+    """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
     tolerance: float = 1e-3
     """scikit-learn's tol."""
     most_steps: int = 200
     """scikit-learn's max_iter."""
 
 
-def corpus_weights(corpora: NDArray[np.str_], power: float) -> NDArray[np.float64]:
-    """Return a weight per row with mean 1, so that a corpus of n rows weighs in proportion to ``n ** power``."""
+OWN = "authored"
+"""Name of our own comments among the corpora."""
+
+
+def corpus_weights(corpora: NDArray[np.str_], power: float, own_factor: float = 1.0) -> NDArray[np.float64]:
+    """Return a weight per row with mean 1, so that a corpus of n rows weighs in proportion to ``n ** power``.
+
+    Our own comments weigh `own_factor` times as much.
+    """
     _, place, count = np.unique(corpora, return_inverse=True, return_counts=True)
-    weights = count[place].astype(np.float64) ** (power - 1)
+    weights = count[place].astype(np.float64) ** (power - 1) * np.where(corpora == OWN, own_factor, 1.0)
     return np.asarray(weights * (len(weights) / weights.sum()), dtype=np.float64)
 
 
@@ -44,7 +53,7 @@ def fit_head(
     """
     known = labels >= 0
     names, place = np.unique(corpora[known], return_inverse=True)
-    weights = corpus_weights(corpora[known], settings.corpus_power)
+    weights = corpus_weights(corpora[known], settings.corpus_power, settings.own_factor)
     one_hot = sp.csr_matrix((np.ones(len(place)), (np.arange(len(place)), place)), shape=(len(place), len(names)))
     model = LogisticRegression(
         C=settings.inverse_strength,

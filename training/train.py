@@ -23,7 +23,8 @@ from training.calibrate import BASE_RATES, fit_platt
 from training.card import write_card
 from training.corpora import LABELS, Corpus, read_corpus
 from training.evaluate import evaluate, sets_of
-from training.fit import FitSettings, fit_heads
+from training.fit import OWN, FitSettings, fit_heads
+from training.measures import operating_point
 from training.own import apply_annotations, read_annotations, read_authored
 from training.pipeline import BLOCKS, fit_vectorisers, pipeline_of, vocabulary
 from training.splits import HeldBack, Table, assemble
@@ -51,9 +52,9 @@ class TrainSettings:
     """Licence tiers to train on; the shipped model takes ``open`` alone."""
     features: FeatureSettings = field(default_factory=FeatureSettings)
     """Which n-grams to look at."""
-    min_rows_words: int = 4
+    min_rows_words: int = 5
     """In how many texts a word n-gram must stand."""
-    min_rows_chars: int = 8
+    min_rows_chars: int = 10
     """In how many texts a character n-gram must stand."""
     fit: FitSettings = field(default_factory=FitSettings)
     """How the heads are fitted."""
@@ -122,9 +123,13 @@ def trainable(train: Table, tune: Table) -> tuple[str, ...]:
 
 
 def calibration_rows(tune: Table, place: int) -> NDArray[np.bool_]:
-    """Return the rows to calibrate a label on: news comments and our own, or all if these hold too few positives."""
-    known = tune.labels[:, place] >= 0
-    news = known & np.array([row.corpus.startswith("civil") or row.corpus == "authored" for row in tune.rows])
+    """Return the rows to calibrate a label on: news comments, and our own that have the label.
+
+    Our own comments without it are hard on purpose and say nothing of the run of news comments. Where the news and our
+    own hold too few rows of either kind, all rows count.
+    """
+    known, corpora = tune.labels[:, place] >= 0, tune.corpora
+    news = known & np.char.startswith(corpora, "civil") | (corpora == OWN) & (tune.labels[:, place] == 1)
     return news if min((tune.labels[news, place] == value).sum() for value in (0, 1)) >= FEWEST_NEWS else known
 
 
@@ -174,15 +179,18 @@ def train(
     table = gather(registry, corpora, datasets, settings.tiers, jobs=jobs)
     bundle = fit(table, settings, jobs=jobs, progress=progress, cache=cache)
     seconds = time.monotonic() - started
+    scorer = Scorer(bundle)
     metrics: dict[str, Any] = {
         "settings": asdict(settings),
         "data": describe(table, registry),
-        "evaluation": evaluate(Scorer(bundle), sets_of(table.part("test"))),
+        "operating_points": operating_points(scorer, table.part("tune"), settings.base_rates),
+        "evaluation": evaluate(scorer, sets_of(table.part("test"))),
     }
     about = {
         "model_id": settings.name,
         "language": "en",
         "calibration": {"method": "Platt", "base_rates": dict(settings.base_rates)},
+        "operating_points": metrics["operating_points"],
         "corpora": [entry for entry in metrics["data"] if entry["train"]],
         "metrics": headline(metrics["evaluation"]),
     }
@@ -192,10 +200,64 @@ def train(
     metrics["model_id"] = manifest["model_id"]
     _write_json(run / "metrics.json", metrics)
     write_card(metrics, manifest, run / "card.md")
+    (run / "policy.toml").write_text(
+        default_policy(manifest["model_id"], metrics["operating_points"]), encoding="utf-8"
+    )
     joblib.dump(pipeline_of(bundle), run / "pipeline.joblib", compress=3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     _write_json(run / "cost.json", {"training_seconds": round(seconds), "peak_megabytes": peak})
     return metrics
+
+
+GOALS = {
+    "half of the flagged are right": ("precision", 0.5),
+    "nine in ten of the flagged are right": ("precision", 0.9),
+    "at most 1 % of comments flagged": ("flagged", 0.01),
+    "at most 5 % of comments flagged": ("flagged", 0.05),
+}
+"""What a newsroom may want of a threshold, and how `training.measures.operating_point` is asked for it."""
+
+
+def operating_points(scorer: Scorer, tune: Table, base_rates: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Return, per label and goal, the threshold that meets it on the ``tune`` part at the label's base rate."""
+    out: dict[str, dict[str, Any]] = {}
+    scores = scorer.predict_proba([row.text for row in tune.rows])
+    for place, label in enumerate(scorer.labels):
+        column = LABELS.index(label)
+        rows = calibration_rows(tune, column)
+        found = {
+            name: operating_point(scores[rows, place], tune.labels[rows, column], goal, bound, base_rates[label])
+            for name, (goal, bound) in GOALS.items()
+        }
+        out[label] = {name: point for name, point in found.items() if point}
+    return out
+
+
+DEFAULT_POLICY = {
+    "incitement": {"review": "at most 1 % of comments flagged", "hold": "nine in ten of the flagged are right"},
+    "abuse": {"review": "half of the flagged are right", "hold": "nine in ten of the flagged are right"},
+}
+"""The goals that the default policy's thresholds follow from."""
+
+
+def default_policy(model_id: str, points: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the default policy as TOML: the thresholds that meet `DEFAULT_POLICY`, to three digits."""
+    lines = [
+        f'id = "default-{model_id.split("+")[-1]}"',
+        'description = "Incitement early, abuse when it is likely. Nothing is removed: review means that a person looks."',
+    ]
+    for label, actions in DEFAULT_POLICY.items():
+        lines += ["", f"[thresholds.{label}]"]
+        found = [
+            (action, goal, points[label][goal]["threshold"])
+            for action, goal in actions.items()
+            if goal in points[label]
+        ]
+        lowest = 0.0
+        for action, goal, threshold in found:
+            lowest = max(lowest, float(f"{threshold:.3g}"))
+            lines.append(f"{action} = {lowest}  # {goal}")
+    return "\n".join(lines) + "\n"
 
 
 def describe(table: Table, registry: Mapping[str, Corpus]) -> list[dict[str, Any]]:

@@ -74,11 +74,18 @@ def guess_format(name: str, head: bytes) -> Format:
     return "jsonl" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "lines"
 
 
+HEAD = 1 << 17
+"""Bytes that can be looked at ahead, to tell what a stream holds."""
+
+
 def open_plain(stream: BinaryIO) -> io.BufferedReader:
-    """Return a buffered reader of a stream, decompressed when it begins with gzip's magic number."""
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
+    """Return a buffered reader of a stream, decompressed when it begins with gzip's magic number.
+
+    Its ``peek`` shows up to `HEAD` bytes, and closing it closes the stream.
+    """
+    buffered = io.BufferedReader(cast(io.RawIOBase, stream), HEAD)
     if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), 1 << 17)
+        return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), HEAD)
     return buffered
 
 
@@ -160,6 +167,13 @@ def _line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
 
 def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
     decoded = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield from _decoded_rows(decoded, delimiter, fields, name)
+    finally:
+        decoded.detach()  # the stream is the caller's to close
+
+
+def _decoded_rows(decoded: io.TextIOWrapper, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
     reader = csv.reader(decoded, delimiter=delimiter)
     header: Sequence[str] = next(reader, [])

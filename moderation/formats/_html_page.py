@@ -58,23 +58,20 @@ def read_markup(page: str, name: str) -> Markup:
     if parser_work(page) > MOST_WORK:
         raise PageError(f"{name}: looked for a page of common depth; found tags too deep or too many to read in time")
     tree = LexborHTMLParser(page)
-    blocks = list(dict.fromkeys(_linked_blocks(tree)))
+    blocks = list(dict.fromkeys(node.text() for node in tree.css('script[type*="application/ld+json" i]')))
     linked = [value for value in map(_json, blocks) if value is not None]
-    items = _read_items(tree) if "itemscope" in page.lower() else []
-    return Markup(linked, items, len(blocks), *_head(tree))
-
-
-def _linked_blocks(tree: LexborHTMLParser) -> Iterator[str]:
-    for node in tree.css("script"):
-        if (node.attributes.get("type") or "").strip().lower().startswith("application/ld+json"):
-            yield node.text()
+    reader = _ItemReader(tree)
+    if tree.root is not None and "itemscope" in page.lower():
+        reader.read(tree.root)
+    return Markup(linked, reader.roots, len(blocks), *_head(tree))
 
 
 def _json(block: str) -> Any:
-    """Return the value of a block, or None when it is broken; comment marks around the value are let pass."""
-    starts = [at for at in (block.find("{"), block.find("[")) if at >= 0]
+    """Return the value of a block, or None when it is broken; comment marks and semicolons around it do no harm."""
+    text = block.replace("<![CDATA[", "", 1)
+    start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=0)
     try:
-        return json.loads(block[min(starts) : max(block.rfind("}"), block.rfind("]")) + 1], strict=False)
+        return json.JSONDecoder(strict=False).raw_decode(text, start)[0]
     except (ValueError, RecursionError):
         return None
 
@@ -84,14 +81,10 @@ def _head(tree: LexborHTMLParser) -> tuple[str | None, str | None, str | None]:
     said: dict[str, str] = {}
     for node in tree.css("title, meta, link"):
         attributes = node.attributes
-        if node.tag == "title":
-            key, value = "title", " ".join(node.text().split())
-        elif node.tag == "meta":
-            key, value = attributes.get("property") or attributes.get("name") or "", attributes.get("content") or ""
-        else:
-            key, value = attributes.get("rel") or "", attributes.get("href") or ""
+        key = attributes.get("property") or attributes.get("name") or attributes.get("rel") or node.tag or ""
+        value = node.text() if node.tag == "title" else attributes.get("content") or attributes.get("href") or ""
         if value.strip():
-            said.setdefault(key.lower(), value.strip())
+            said.setdefault(key.lower(), " ".join(clean(value).split()))
     language = (tree.root.attributes.get("lang") if tree.root is not None else None) or ""
     title, url = said.get("og:title") or said.get("title"), said.get("canonical") or said.get("og:url")
     return title, url, language.strip() or None
@@ -103,18 +96,16 @@ MARKS: Mapping[str, str] = {
     "br": "\n",
     **dict.fromkeys("p blockquote ul ol pre h1 h2 h3 h4 h5 h6 table dl".split(), _PARAGRAPH),
     **dict.fromkeys("div li tr dd dt section article header footer figure figcaption address aside hr".split(), _LINE),
-    "td": " ",
-    "th": " ",
+    **dict.fromkeys(("td", "th"), " "),
 }
 _UNREAD = frozenset({"script", "style", "template", "noembed", "noframes", "iframe", "textarea"})
-_RUN = re.compile(r"[ \n\x00\x01]+")
-_BLANKS = re.compile(r"[ \t\n\f\r]+")
-_OWN_MARKS = re.compile(r"[\x00\x01\ud800-\udfff]")
+_RUN, _BLANKS = re.compile(r"[ \n\x00\x01]+"), re.compile(r"[ \t\n\f\r]+")
+_NO_CHARACTERS = re.compile(r"[\x00\x01\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
     """Replace what is no character: half surrogates, which JSON can hold and UTF-8 cannot, and two control codes."""
-    return _OWN_MARKS.sub("\ufffd", text)
+    return _NO_CHARACTERS.sub("\ufffd", text)
 
 
 def chunk(text: str, *, verbatim: bool) -> str:
@@ -131,9 +122,6 @@ def _break(run: re.Match[str]) -> str:
     if _PARAGRAPH in run[0] or run[0].count("\n") > 1:
         return "\n\n"
     return "\n" if _LINE in run[0] or "\n" in run[0] else " "
-
-
-# Microdata
 
 
 @dataclass(slots=True)
@@ -156,15 +144,6 @@ class _End:
     frame: _Frame
     key: str | None = None
     start: int = 0
-
-
-def _read_items(tree: LexborHTMLParser) -> list[dict[str, Any]]:
-    """Return the microdata items of a page."""
-    reader = _ItemReader(tree)
-    if tree.root is not None:
-        for node, depth, entering in _walk(tree.root):
-            (reader.enter if entering else reader.leave)(node, depth)
-    return reader.roots
 
 
 def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, int, bool]]:
@@ -200,7 +179,12 @@ class _ItemReader:
             for element in (node.attributes.get("itemref") or "").split():
                 self._referred.setdefault(element, item)
 
-    def enter(self, node: LexborNode, depth: int) -> None:
+    def read(self, root: LexborNode) -> None:
+        """Take in all items below a node."""
+        for node, depth, entering in _walk(root):
+            (self._enter if entering else self._leave)(node, depth)
+
+    def _enter(self, node: LexborNode, depth: int) -> None:
         """Take in a node: its words, the item or the property that begins with it."""
         tag = node.tag or "-"
         if tag == "-text" and self._frames:
@@ -210,19 +194,20 @@ class _ItemReader:
         self._verbatim += tag == "pre"
         attributes = node.attributes
         self._mark(tag)
-        if self._frames and tag == "img":
-            self._frames[-1].chunks.append(_emoji(attributes.get("alt") or ""))
+        alt = attributes.get("alt") or ""
+        if self._frames and tag == "img" and not any(map(str.isalnum, alt)):
+            self._frames[-1].chunks.append(clean(alt))  # an emoji that the site draws as a picture
         referred = self._referred.get(attributes.get("id") or "")
         if referred is not None:
-            self._push(_Frame(referred, [], is_comment=True), depth)
+            self._begin_frame(_Frame(referred, [], is_comment=True), depth)
         keys = [key for key in (attributes.get("itemprop") or "").split() if not key.startswith("@")]
         if "itemscope" in attributes:
-            self._begin_item(self._prepared.get(node.mem_id, {}), attributes, keys, depth)
+            self._begin_item(node, keys, depth)
         elif self._frames:
             for key in keys:
                 self._begin_property(key, tag, attributes, depth)
 
-    def leave(self, node: LexborNode, depth: int) -> None:
+    def _leave(self, node: LexborNode, depth: int) -> None:
         """Finish what began with a node."""
         if node.tag != "br":
             self._mark(node.tag or "-")
@@ -231,23 +216,22 @@ class _ItemReader:
             end = self._ends.pop()
             if end.key is None:
                 self._frames.pop()
-            else:
-                # Only a comment's text may be long: names within names would make the same words count again and again.
-                limit = None if end.frame.is_comment and end.key in TEXT_KEYS else end.start + 64
-                end.frame.item.setdefault(end.key, []).append(join(end.frame.chunks[end.start : limit]))
-                end.frame.open.discard(end.key)
+                continue
+            # Only a comment's text may be long: names within names would make the same words count again and again.
+            limit = None if end.frame.is_comment and end.key in TEXT_KEYS else end.start + 64
+            end.frame.item.setdefault(end.key, []).append(join(end.frame.chunks[end.start : limit]))
+            end.frame.open.discard(end.key)
 
     def _mark(self, tag: str) -> None:
         if self._frames and tag in MARKS:
             self._frames[-1].chunks.append(MARKS[tag])
 
-    def _push(self, frame: _Frame, depth: int) -> None:
+    def _begin_frame(self, frame: _Frame, depth: int) -> None:
         self._frames.append(frame)
         self._ends.append(_End(depth, frame))
 
-    def _begin_item(
-        self, item: dict[str, Any], attributes: Mapping[str, str | None], keys: Sequence[str], depth: int
-    ) -> None:
+    def _begin_item(self, node: LexborNode, keys: Sequence[str], depth: int) -> None:
+        item, attributes = self._prepared.get(node.mem_id, {}), node.attributes
         types = local_types((attributes.get("itemtype") or "").split())
         is_comment = bool(types & COMMENT_TYPES) or not REPLY_KEYS.isdisjoint(keys[:1])
         item |= {"@type": sorted(types), "@id": attributes.get("itemid"), "@element": attributes.get("id")}
@@ -259,7 +243,7 @@ class _ItemReader:
             self.roots.append(item)
         else:
             around.item.setdefault(key, []).append(item)
-        self._push(_Frame(item, [] if is_comment or around is None else around.chunks, is_comment), depth)
+        self._begin_frame(_Frame(item, [] if is_comment or around is None else around.chunks, is_comment), depth)
 
     def _begin_property(self, key: str, tag: str, attributes: Mapping[str, str | None], depth: int) -> None:
         frame = self._frames[-1]
@@ -273,11 +257,6 @@ class _ItemReader:
         else:
             frame.open.add(key)
             self._ends.append(_End(depth, frame, key, len(frame.chunks)))
-
-
-def _emoji(alt: str) -> str:
-    """Return the words for a picture when they are an emoji: sites draw them as pictures."""
-    return "" if any(map(str.isalnum, alt)) else clean(alt)
 
 
 def local_types(value: Any) -> frozenset[str]:
@@ -295,7 +274,6 @@ MOST_WORK = 2_000_000_000
 """Nanoseconds, roughly: 5 for an open element at a tag, 3 for a pair of attributes, 500 for an element opened anew."""
 
 _MOST_NAMES = 30_000  # of tags and attributes, which the parser keeps in a table of fixed size
-
 _BLANK = r"[ \t\n\f\r]"
 _ATTRIBUTE = rf"""([^ \t\n\f\r/>][^ \t\n\f\r/>=]*+)
     (?:{_BLANK}*+={_BLANK}*+(?:"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|[^ \t\n\f\r>]*+))?+"""
@@ -325,9 +303,9 @@ _SPECIAL = frozenset(
     " textarea xmp li dd dt p".split()
 ).union(_WALLS, _BLOCKS)
 _FORMATTING = frozenset("b big code em font i nobr s small strike strong tt u".split())
-_UNFOREIGN = _FORMATTING.union(
-    "blockquote center dd div dl dt h1 h2 h3 h4 h5 h6 li listing menu ol p pre ruby span sub sup table ul var".split(),
-    "body br embed head hr img meta".split(),
+_UNFOREIGN = _FORMATTING | frozenset(
+    "blockquote body br center dd div dl dt embed h1 h2 h3 h4 h5 h6 head hr img li listing menu meta ol p pre ruby span"
+    " sub sup table ul var".split()
 )
 
 
@@ -352,7 +330,7 @@ class _OpenTags:
     """The elements that the parser may have open, and the work that they have made for it so far."""
 
     def __init__(self) -> None:
-        self.work = self.foreign = self._depth = self._options = self._merged = self._anew = 0
+        self.work = self.foreign = self._depth = self._options = self._merged = self._anew = self._doubted = 0
         self.believing = True
         self._open: list[str] = []
         self._names: set[str] = set()
@@ -412,9 +390,11 @@ class _OpenTags:
 
     def raw(self, page: str, at: int, end: re.Pattern[str]) -> int:
         """Return where the text of an element like script ends, or `at` when what is in it may be tags after all."""
+        if at < self._doubted:
+            return at
         stop = end.search(page, at)
         text = page[at : stop.start() if stop else len(page)]
         if ("<" in text and self.foreign) or ("<!--" in text and "<script" in text.lower()):
             self.believing = False
-            return at
-        return at + len(text)
+            self._doubted = at + len(text)
+        return at if at < self._doubted else at + len(text)

@@ -19,11 +19,11 @@ A page saved as text, as some news sites' pages come out of a browser's "save as
 - The thread begins at the first comment after a line "Comments" that leads straight to a comment, so that the byline
   of the article stays out; where there is no such line, at the first comment.
 - A comment ends where the next begins. The last one ends at the first *heading* after its first paragraph: a line with
-  a blank line before it and something after it, without sentence punctuation, of up to eight words that are all
-  capitalised (but for words of up to three letters and a few prepositions), or of up to three words of which the first
-  is not in lower case; or at an "In Response" that nothing follows. So the furniture of the page stays out, and the
-  price is a last paragraph that looks like a heading: in the last comment of a page, and there alone, a slogan such as
-  "Free the Harbour" is taken for the furniture when more text follows it.
+  a blank line before it and something after it, that does not begin with a small letter, has at most 60 characters and
+  no sentence punctuation, and either up to three words, or up to eight that are all capitalised (but for words of up to
+  three letters and a few prepositions); or at an "In Response" that no comment follows. So the furniture of the page
+  stays out. The price is paid by the last comment of a page alone: when it closes with a paragraph that looks like a
+  heading, such as "Free the Harbour", and more text follows, that paragraph is lost.
 """
 
 from __future__ import annotations
@@ -167,9 +167,9 @@ def _thread_end(lines: Sequence[str], begin: int) -> int:
 
 def _is_heading(line: str) -> bool:
     words = line.split()
-    if not words or len(line) > 60 or _SENTENCE.search(line):
+    if not words or words[0][0].islower() or len(line) > 60 or _SENTENCE.search(line):
         return False
-    return (len(words) <= 3 and not words[0][0].islower()) or (len(words) <= 8 and all(map(_is_capitalised, words)))
+    return len(words) <= 3 or (len(words) <= 8 and all(map(_is_capitalised, words)))
 
 
 def _is_capitalised(word: str) -> bool:
@@ -317,7 +317,7 @@ def plain_text(text: str) -> str:
     of the text are meant; where one does, they are the source code's.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    tags = list(_TAG.finditer(text))
+    tags = list(_TAG.finditer(text)) if "<" in text else []
     if not tags:
         return _unescape(text).strip()
     verbatim = not any((tag[2] or "").lower() in MARKS for tag in tags)

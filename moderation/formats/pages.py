@@ -319,7 +319,7 @@ def _merge(linked: list[_Entry], items: list[_Entry]) -> list[_Entry]:
     words: dict[tuple[str, str], deque[_Entry]] = {}
     for entry in linked:
         words.setdefault(entry.words, deque()).append(entry)
-    places: dict[_Entry, int] = {}
+    places: dict[_Entry, float] = {}
     for at, item in enumerate(items):
         known = [_named(names, name) for name in item.names if own_names[name] is item]
         alike = words.get(item.words) if item.text else None
@@ -329,11 +329,11 @@ def _merge(linked: list[_Entry], items: list[_Entry]) -> list[_Entry]:
         if match:
             places[match], item.same = at, match
             match.fill(item)
-    at = -1
-    for entry in linked:
-        at = places.setdefault(entry, at)
+    before: float = len(items)
+    for entry in reversed(linked):  # what only JSON-LD has stands before the next that both have
+        before = places.setdefault(entry, before - 0.5 if before % 1 == 0 else before)
     places |= {item: at for at, item in enumerate(items) if not item.same}
-    return sorted(places, key=lambda entry: places[entry])
+    return sorted(places, key=lambda entry: (places[entry], entry.order))
 
 
 def _comments(entries: Sequence[_Entry], article: Article | None, stories: set[str], markup: Markup) -> list[Comment]:
@@ -377,7 +377,7 @@ def _break_circles(entries: Iterable[_Entry]) -> None:
             here = here.parent
         if here is not None and here in path:
             here.parent = None
-        done |= path.keys()
+        done.update(path)
 
 
 def _ids(entries: Sequence[_Entry]) -> dict[_Entry, str]:

@@ -170,7 +170,7 @@ def _scored(
 
 def _open(path: Path, form: InputFormat) -> tuple[BinaryIO, io.BufferedReader, str, Any, int | None]:
     """Open an input and tell its name, form and size; raise `InputError` when it cannot be opened."""
-    from moderation.formats.rows import guess_format, open_plain
+    from moderation.formats.rows import guess_format, is_packed, open_plain
 
     if str(path) == "-":
         raw: BinaryIO = sys.stdin.buffer
@@ -183,7 +183,7 @@ def _open(path: Path, form: InputFormat) -> tuple[BinaryIO, io.BufferedReader, s
         name = str(path)
     plain = open_plain(raw)
     # The length of what is unpacked from gzip is not known, so its progress has no end.
-    size = path.stat().st_size if name != "standard input" and plain.raw is raw else None
+    size = path.stat().st_size if name != "standard input" and not is_packed(plain) else None
     kind = guess_format(name, plain.peek(1 << 16)) if form is InputFormat.auto else form.value
     return raw, plain, name, kind, size
 

@@ -24,7 +24,7 @@ class FeatureSettings:
 
     word_ngrams: tuple[int, int] = (1, 2)
     """Fewest and most tokens in a word n-gram."""
-    char_ngrams: tuple[int, int] = (2, 5)
+    char_ngrams: tuple[int, int] = (2, 6)
     """Fewest and most characters in a character n-gram inside one token, its two border spaces included."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from moderation import Policy, Score, Scorer
 from moderation.errors import PolicyError
+from moderation.policy import DEFAULT
+from training.train import default_policy
 
 POLICY = """\
 id = "strict-3"
@@ -111,6 +113,11 @@ def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"\xff")
     with pytest.raises(PolicyError, match="not UTF-8"):
         Policy.load(tmp_path / "bad.toml")
+
+
+def test_the_default_policy_follows_from_the_models_operating_points(shipped: Scorer) -> None:
+    manifest = shipped.bundle.manifest
+    assert DEFAULT.read_text() == default_policy(shipped.model_id, manifest["operating_points"])
 
 
 def test_the_default_policy_fits_the_shipped_model(shipped: Scorer) -> None:

@@ -67,9 +67,9 @@ def train(
 def crossval(
     label: Annotated[str, typer.Option("--label", help="Label to try the settings on.")] = "incitement",
     word_ngrams: Annotated[tuple[int, int], typer.Option("--word-ngrams", help="Fewest and most words.")] = (1, 2),
-    char_ngrams: Annotated[tuple[int, int], typer.Option("--char-ngrams", help="Fewest and most characters.")] = (2, 5),
-    inverse_strength: Annotated[float, typer.Option("-C", help="Inverse of the regularisation.")] = 2.0,
-    own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 2.0,
+    char_ngrams: Annotated[tuple[int, int], typer.Option("--char-ngrams", help="Fewest and most characters.")] = (2, 6),
+    inverse_strength: Annotated[float, typer.Option("-C", help="Inverse of the regularisation.")] = 3.0,
+    own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 3.0,
     most: Annotated[int, typer.Option("--most", help="Rows of each public corpus.")] = 4_000,
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),

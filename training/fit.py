@@ -17,11 +17,11 @@ from sklearn.linear_model import LogisticRegression
 class FitSettings:
     """How the heads are fitted."""
 
-    inverse_strength: float = 2.0
+    inverse_strength: float = 3.0
     """scikit-learn's C."""
     corpus_power: float = 0.5
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
-    own_factor: float = 2.0
+    own_factor: float = 3.0
     """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
     tolerance: float = 1e-3
     """scikit-learn's tol."""

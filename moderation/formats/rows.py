@@ -83,10 +83,15 @@ def open_plain(stream: BinaryIO) -> io.BufferedReader:
 
     Its ``peek`` shows up to `HEAD` bytes, and closing it closes the stream.
     """
-    buffered = io.BufferedReader(cast(io.RawIOBase, stream), HEAD)
+    buffered: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, stream), HEAD)
     if buffered.peek(2)[:2] == b"\x1f\x8b":
         return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), HEAD)
     return buffered
+
+
+def is_packed(stream: io.BufferedReader) -> bool:
+    """Say whether what `open_plain` returned is being decompressed."""
+    return isinstance(stream.raw, gzip.GzipFile)
 
 
 def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: str = "input") -> Iterator[Row]:

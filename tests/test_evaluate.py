@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,17 +14,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from moderation import Scorer
+from moderation import Policy, Scorer
+from moderation.bundle import Bundle, save_bundle
 from moderation.errors import InputError
-from training import rivals
-from training.assess import Assessment, write_assessment
+from training import cli, rivals
+from training.assess import Assessment, text_table, write_assessment
 from training.bias import IDENTITIES, NEUTRAL, fill, identity_table
 from training.corpora import LABELS, Row
+from training.crossval import cross_validate
 from training.evaluate import LabelledSet, compare, evaluate
 from training.evasion import ATTACKS, evasion_table
 from training.own import Annotation, agreement, problems
 from training.report import make_report
 from training.splits import Table
+from training.train import TrainSettings
 
 
 class WordCounter:
@@ -37,6 +41,17 @@ class WordCounter:
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         shares = [len(self.words & set(text.lower().split())) / 4 for text in texts]
         return np.clip(np.array([shares, shares]).T, 0, 1)
+
+
+class OneLabel(WordCounter):
+    """The same for a model that knows one label."""
+
+    def __init__(self, label: str, *words: str) -> None:
+        super().__init__(*words)
+        self.labels = (label,)  # type: ignore[assignment]
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        return super().predict_proba(texts)[:, :1]
 
 
 def labelled(name: str = "site") -> LabelledSet:
@@ -60,6 +75,61 @@ def test_evaluates_what_is_known() -> None:
         "fire / harmless": {"rows": 6, "right": 1.0},
     }
     assert {found_id for found_id, _ in values["worst"]["missed"]} <= {f"id{k}" for k in range(6)}
+
+
+def test_measures_do_not_depend_on_the_installed_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Policy:
+        raise AssertionError("the installed policy was read")
+
+    monkeypatch.setattr(Policy, "load", refuse)
+    found = evaluate(WordCounter("burn"), [labelled()])["site"]["incitement"]
+    assert found["at_threshold"]["threshold"] == 0.5
+    assert identity_table(WordCounter("gay"))["gay"]["neutral flagged"] == 0
+    assert identity_table(WordCounter("gay"), thresholds={"abuse": 0.25})["gay"]["neutral flagged"] > 0
+    table = own_table()
+    assert evasion_table(WordCounter("burn"), table)["clean"]["abuse recall"] == 0
+    assert evasion_table(WordCounter("burn"), table, thresholds={"abuse": 0.25})["clean"]["abuse recall"] == 1
+
+
+def test_calibration_counts_at_the_models_own_base_rate() -> None:
+    # A quarter of the harmful score .25 and the harmless 0: at a rate of .4 the gap is .4 * .75.
+    found = evaluate(WordCounter("burn"), [labelled()], base_rates={"incitement": 0.4})["site"]["incitement"]
+    assert found["calibration_error"] == pytest.approx(0.3)
+    assert evaluate(WordCounter("burn"), [labelled()])["site"]["incitement"]["calibration_error"] == pytest.approx(
+        0.0075
+    )
+
+
+def test_thresholds_and_base_rates_come_from_the_models_own_manifest(
+    small_bundle: Bundle, bundle_folder: Path, tmp_path: Path
+) -> None:
+    goal = "at most 1 % of comments flagged"
+    manifest = {
+        **small_bundle.manifest,
+        "operating_points": {"incitement": {goal: {"threshold": 0.12345}}},
+        "calibration": {"method": "Platt", "base_rates": {"incitement": 0.3}},
+    }
+    save_bundle(replace(small_bundle, manifest=manifest), tmp_path / "own")
+    results = Assessment(tmp_path / "own", None, [], tmp_path).of_sets([labelled()])
+    assert results["thresholds"] == {"incitement": 0.123, "abuse": 0.5, "threat": 0.5}
+    assert results["base_rates"]["incitement"] == 0.3
+    assert results["evaluation"]["site"]["incitement"]["at_threshold"]["threshold"] == 0.123
+    write_assessment(results, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["thresholds"]["incitement"] == 0.123
+    assert "<td>0.123</td>" in (tmp_path / "out" / "report.html").read_text()
+    without = Assessment(bundle_folder, None, [], tmp_path).of_sets([labelled()])
+    assert set(without["thresholds"].values()) == {0.5}
+
+
+def test_the_text_table_shows_pairs_where_there_are_some() -> None:
+    thresholds = dict.fromkeys(LABELS, 0.2)
+    alone = replace(labelled("alone"), pairs=[""] * 12)
+    both = evaluate(WordCounter("burn"), [labelled(), alone], thresholds=thresholds)
+    head, first, second = text_table({"evaluation": both}).splitlines()
+    assert head.endswith("pairs")
+    assert first.endswith(" 6/6")
+    assert "/" not in second
+    assert "pairs" not in text_table({"evaluation": {"alone": both["alone"]}})
 
 
 def test_compares_two_models() -> None:
@@ -126,6 +196,16 @@ def test_a_file_of_ones_own(site_file: Path, bundle_folder: Path, tmp_path: Path
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
 
 
+def test_files_of_one_name_are_kept_apart(site_file: Path, bundle_folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b" / "site.csv"
+    other.parent.mkdir()
+    other.write_bytes(site_file.read_bytes())
+    results = Assessment(bundle_folder, None, [], tmp_path).of_files([site_file, other], None, None)
+    assert set(results["evaluation"]) == {str(site_file), str(other)}
+    again = Assessment(bundle_folder, None, [], tmp_path).of_files([site_file, site_file], None, None)
+    assert set(again["evaluation"]) == {"site"}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -142,6 +222,71 @@ def test_a_file_that_cannot_be_used(content: str, message: str, tmp_path: Path) 
 def test_an_unknown_rival() -> None:
     with pytest.raises(InputError, match="rival: expected one of alt-profanity-check"):
         rivals.RivalScorer("nobody", Path())
+
+
+def run(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the command line and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["training", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(str(ended.value.code))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["crossval", "--char-ngrams", "0", "9"], "--char-ngrams: expected 1 <= fewest <= most <= 8, got 0 9"),
+        (["crossval", "--word-ngrams", "2", "1"], "--word-ngrams: expected 1 <= fewest <= most <= 8, got 2 1"),
+        (["crossval", "--label", "nonsense"], "--label: expected incitement, abuse, threat"),
+        (["crossval", "-C", "0"], "-C: expected a number above 0, got 0"),
+        (["crossval", "--own-factor", "nan"], "--own-factor: expected a number above 0, got nan"),
+        (["train", "--run", "R", "--tiers", "opne"], "--tiers: expected open, unstated, noncommercial, got 'opne'"),
+        (["train", "--run", "R", "--tiers", ""], "--tiers: expected open, unstated, noncommercial, got ''"),
+        (
+            ["evaluate", "--output", "R", "--bundle", "no-such", "--rivals", "nobody"],
+            "--rivals: expected alt-profanity-check, better-profanity, got 'nobody'",
+        ),
+    ],
+)
+def test_options_are_checked_before_anything_is_read(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there are neither data sets nor models
+    assert run(arguments, monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("abuse: expected rows\nwith the label"), 1, "error: abuse: expected rows with the label\n"),
+        (InputError("row 3"), 2, "error: row 3\n"),
+    ],
+)
+def test_training_that_fails_ends_in_a_sentence(
+    error: Exception,
+    code: int,
+    said: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("training.train.train", fail)
+    datasets = str(Path(request.config.rootpath) / "datasets")
+    arguments = ["train", "--run", str(tmp_path / "run"), "--corpora", str(tmp_path), "--datasets", datasets]
+    assert run([*arguments, "--tiers", "open, unstated"], monkeypatch) == code
+    assert capsys.readouterr().err == said
 
 
 def test_a_rival_runs_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +316,18 @@ def test_the_identity_table_sees_a_biased_model() -> None:
     assert table["gay"]["highest neutral abuse"] == 0.25
 
 
+def test_tables_leave_out_what_a_model_does_not_know() -> None:
+    only_abuse = identity_table(OneLabel("abuse", "vermin"))["gay"]
+    assert set(only_abuse) == {"highest neutral abuse", "neutral flagged", "counterfactual gap", "attacks flagged"}
+    assert set(identity_table(OneLabel("incitement"))["gay"]) == {"highest neutral incitement", "neutral flagged"}
+    assert identity_table(OneLabel("threat")) == {}
+    table = own_table()
+    assert set(evasion_table(OneLabel("abuse", "burn"), table)["clean"]) == {"abuse recall", "harmless flagged"}
+    assert evasion_table(OneLabel("threat"), table) == {}
+    assert evasion_table(WordCounter("burn"), table.take(np.array([False, False]))) == {}
+    assert set(evasion_table(WordCounter("burn"), table.take(np.array([False, True])))["clean"]) == {"harmless flagged"}
+
+
 def test_attacks_change_words_but_keep_them_readable() -> None:
     text = "somebody should burn their houses tonight, people"
     for name, attack in ATTACKS.items():
@@ -191,13 +348,23 @@ def authored(number: int, text: str, *labels: str, case: str = "c", pair: str | 
     return Row("authored", f"{case}-{number}", text, None, known, None, None, case, {"pair": pair, "voice": "calm"})
 
 
-def test_evasion_is_measured_on_our_own_comments() -> None:
+def own_table() -> Table:
     rows = [authored(1, "please burn everything", "incitement", "abuse"), authored(2, "water the garden")]
     labels = np.array([[int(row.labels[label] or 0) for label in LABELS] for row in rows], np.int8)
-    table = Table(rows, [row.text for row in rows], labels, np.array(["test", "test"]))
-    found = evasion_table(WordCounter("burn", "please", "everything"), table)
+    return Table(rows, [row.text for row in rows], labels, np.array(["test", "test"]))
+
+
+def test_evasion_is_measured_on_our_own_comments() -> None:
+    found = evasion_table(WordCounter("burn", "please", "everything"), own_table())
     assert found["clean"] == {"incitement recall": 1.0, "abuse recall": 1.0, "harmless flagged": 0.0}
     assert found["look-alikes"]["incitement recall"] == 0.0
+
+
+def test_cross_validation_says_when_there_is_no_fold() -> None:
+    with pytest.raises(
+        ValueError, match="threat: expected a corpus with 15 rows with the label and 15 without, got none"
+    ):
+        cross_validate(own_table(), TrainSettings(), "threat")
 
 
 def test_problems_of_our_own_comments() -> None:

@@ -12,9 +12,11 @@ from moderation.errors import InputError
 from moderation.formats.rows import Fields, guess_format, open_plain, read_rows
 from moderation.scorer import Scorer
 from training.bias import identity_table
+from training.calibrate import BASE_RATES
 from training.corpora import find_corpora, load_registry
 from training.evaluate import LabelledSet, against_perspective, compare, evaluate, set_of_rows, sets_of
 from training.evasion import evasion_table
+from training.goals import default_thresholds
 from training.report import make_report
 from training.rivals import RivalScorer
 from training.train import gather
@@ -40,22 +42,38 @@ class Assessment:
         results = self.of_sets(sets_of(table))
         scorer = Scorer.load(self.bundle)
         results["perspective"] = against_perspective(scorer, table)
-        results["bias"] = identity_table(scorer)
-        results["evasion"] = evasion_table(scorer, table)
+        results["bias"] = identity_table(scorer, thresholds=results["thresholds"])
+        results["evasion"] = evasion_table(scorer, table, thresholds=results["thresholds"])
         return results
 
     def of_files(self, files: Sequence[Path], text_field: str | None, id_field: str | None) -> dict[str, Any]:
-        """Measure on labelled files; raise `InputError` for one without any usable label."""
-        results = self.of_sets([_read(path, Fields(text_field, id_field)) for path in files])
+        """Measure on labelled files; raise `InputError` where none has a usable label.
+
+        A set is called by its file's name, or by the path as given where two files have one name.
+        """
+        files, fields = list(dict.fromkeys(files)), Fields(text_field, id_field)
+        apart = len({path.stem for path in files}) == len(files)
+        results = self.of_sets([_read(path, fields, path.stem if apart else str(path)) for path in files])
         if not results["evaluation"]:
             named = ", ".join(map(str, files))
             raise InputError(f"{named}: no label with at least 5 rows of each kind; columns are named like the labels")
         return results
 
     def of_sets(self, sets: Sequence[LabelledSet]) -> dict[str, Any]:
-        """Measure on any labelled sets."""
+        """Measure on any labelled sets, at the thresholds and base rates of the model's own manifest.
+
+        Rivals, which have neither, are measured at one half.
+        """
         scorer = Scorer.load(self.bundle)
-        results: dict[str, Any] = {"model_id": scorer.model_id, "evaluation": evaluate(scorer, sets)}
+        manifest = scorer.bundle.manifest
+        thresholds = default_thresholds(manifest.get("operating_points", {}), scorer.labels)
+        stated = manifest.get("calibration", {}).get("base_rates", {})
+        results: dict[str, Any] = {
+            "model_id": scorer.model_id,
+            "thresholds": thresholds,
+            "base_rates": {label: rate for label, rate in (BASE_RATES | stated).items() if label in scorer.labels},
+        }
+        results["evaluation"] = evaluate(scorer, sets, thresholds=thresholds, base_rates=results["base_rates"])
         if self.other is not None:
             results["comparison"] = compare(scorer, Scorer.load(self.other), sets)
         if self.rivals:
@@ -66,7 +84,7 @@ class Assessment:
         return results
 
 
-def _read(path: Path, fields: Fields) -> LabelledSet:
+def _read(path: Path, fields: Fields, name: str) -> LabelledSet:
     try:
         stream = open_plain(path.open("rb", buffering=0))
     except OSError as error:
@@ -77,23 +95,28 @@ def _read(path: Path, fields: Fields) -> LabelledSet:
     bad = next((row for row in rows if row.error), None)
     if bad:
         raise InputError(f"{path}, line {bad.line}: {bad.error}")
-    return set_of_rows(path.stem, rows)
+    return set_of_rows(name, rows)
 
 
 def text_table(results: Mapping[str, Any]) -> str:
-    """Return the figures of a result as plain text."""
+    """Return the figures of a result as plain text; the last column says how many minimal pairs are in order."""
     rivals: Mapping[str, Any] = results.get("rivals", {})
-    lines = [f"{'set':<28}{'label':<18}{'rows':>8}{'pos.':>8}{'AUC':>8}{'95 %':>16}{'F1':>7}{'TNR':>7}{'ECE':>7}"]
-    lines[0] += "".join(f"{name:>22}" for name in rivals)
-    for name, labels in results["evaluation"].items():
+    evaluation: Mapping[str, Any] = results["evaluation"]
+    width = max([26, *map(len, evaluation)]) + 2
+    paired = any(values["pairs"][1] for labels in evaluation.values() for values in labels.values())
+    lines = [f"{'set':<{width}}{'label':<18}{'rows':>8}{'pos.':>8}{'AUC':>8}{'95 %':>16}{'F1':>7}{'TNR':>7}{'ECE':>7}"]
+    lines[0] += "".join(f"{name:>22}" for name in rivals) + (f"{'pairs':>12}" if paired else "")
+    for name, labels in evaluation.items():
         for label, values in labels.items():
             low, high = values["auc_interval"]
             at = values["at_threshold"]
-            line = f"{name:<28}{label:<18}{values['rows']:>8,}{values['positives']:>8,}{values['auc']:>8.3f}"
+            line = f"{name:<{width}}{label:<18}{values['rows']:>8,}{values['positives']:>8,}{values['auc']:>8.3f}"
             line += f"{f'{low:.3f}-{high:.3f}':>16}{at['f1']:>7.3f}{at['true_negative_rate']:>7.3f}"
             line += f"{values['calibration_error_own_rate']:>7.3f}"
             theirs = [rivals[rival]["evaluation"].get(name, {}).get(label, {}).get("auc") for rival in rivals]
-            lines.append(line + "".join(f"{auc:>22.3f}" if auc is not None else " " * 22 for auc in theirs))
+            line += "".join(f"{auc:>22.3f}" if auc is not None else " " * 22 for auc in theirs)
+            right, pairs = values["pairs"]
+            lines.append(f"{line}{f'{right}/{pairs}':>12}" if pairs else line)
     return "\n".join(lines)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate import Predictor, default_thresholds
+from training.evaluate import Predictor, complete
 
 IDENTITIES = {
     "religion": "Muslim Christian Jewish Hindu Buddhist Sikh Catholic Protestant Mormon atheist".split(),
@@ -49,33 +51,34 @@ def fill(templates: tuple[str, ...], word: str) -> list[str]:
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
-def identity_table(predictor: Predictor) -> dict[str, dict[str, float]]:
+def identity_table(
+    predictor: Predictor, *, thresholds: Mapping[str, float] | None = None
+) -> dict[str, dict[str, float]]:
     """Return, per identity word, the highest neutral score, false positives, and how far attacks are recognised.
 
     ``counterfactual_gap`` is the mean distance in abuse of a neutral sentence with this word from the mean over all
-    words: what swapping the identity alone changes.
+    words: what swapping the identity alone changes. What needs a label that the predictor does not know is left out.
+    A label without a threshold is flagged from one half on.
     """
-    thresholds = default_thresholds()
+    known = [label for label in ("abuse", "incitement") if label in predictor.labels]
+    if not known:
+        return {}
+    thresholds = complete(predictor.labels, thresholds)
     words = [word for group in IDENTITIES.values() for word in group]
-    abuse, incitement = (_scores(predictor, NEUTRAL, words, label) for label in ("abuse", "incitement"))
-    attacked = _scores(predictor, HARMFUL, words, "abuse")
-    centre = abuse.mean(axis=0)
-    return {
-        word: {
-            "highest neutral abuse": float(abuse[place].max()),
-            "highest neutral incitement": float(incitement[place].max()),
-            "neutral flagged": float(
-                ((abuse[place] >= thresholds["abuse"]) | (incitement[place] >= thresholds["incitement"])).mean()
-            ),
-            "counterfactual gap": float(np.abs(abuse[place] - centre).mean()),
-            "attacks flagged": float((attacked[place] >= thresholds["abuse"]).mean()),
-        }
-        for place, word in enumerate(words)
-    }
+    neutral = _scores(predictor, NEUTRAL, words, known)
+    flagged = np.logical_or.reduce([neutral[label] >= thresholds[label] for label in known])
+    columns = {f"highest neutral {label}": neutral[label].max(axis=1) for label in known}
+    columns["neutral flagged"] = flagged.mean(axis=1)
+    if "abuse" in known:
+        abuse, attacked = neutral["abuse"], _scores(predictor, HARMFUL, words, ["abuse"])["abuse"]
+        columns["counterfactual gap"] = np.abs(abuse - abuse.mean(axis=0)).mean(axis=1)
+        columns["attacks flagged"] = (attacked >= thresholds["abuse"]).mean(axis=1)
+    return {word: {name: float(values[place]) for name, values in columns.items()} for place, word in enumerate(words)}
 
 
-def _scores(predictor: Predictor, templates: tuple[str, ...], words: list[str], label: str) -> NDArray[np.float64]:
-    """Return one label's scores, shape (n_words, n_templates)."""
-    texts = [sentence for word in words for sentence in fill(templates, word)]
-    column = predictor.labels.index(label)
-    return predictor.predict_proba(texts)[:, column].reshape(len(words), len(templates))
+def _scores(
+    predictor: Predictor, templates: tuple[str, ...], words: list[str], labels: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return each label's scores, shape (n_words, n_templates)."""
+    scores = predictor.predict_proba([sentence for word in words for sentence in fill(templates, word)])
+    return {label: scores[:, predictor.labels.index(label)].reshape(len(words), len(templates)) for label in labels}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from moderation.errors import ModerationError
+from moderation.errors import InputError, ModerationError
 
 app = typer.Typer(
     name="training",
@@ -25,6 +28,45 @@ CorporaOption = Annotated[
     typer.Option("--corpora", envvar="MODERATION_CORPORA", help="Folder with NAME.jsonl.gz files; default: the cache."),
 ]
 DatasetsOption = Annotated[Path, typer.Option("--datasets", help="Folder with registry.toml, authored/, annotations/.")]
+
+
+class TrainingFailed(ModerationError):
+    """The data do not give a model."""
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """Turn a `ValueError` of fitting, calibrating or choosing thresholds into an error of ours."""
+    try:
+        yield
+    except ModerationError:
+        raise
+    except ValueError as error:
+        raise TrainingFailed(" ".join(str(error).split())) from error
+
+
+def _names(option: str, value: str, allowed: Sequence[str]) -> list[str]:
+    """Return the names that an option lists, each once; raise `InputError` for one that is not allowed."""
+    names = list(dict.fromkeys(name.strip() for name in value.split(",")))
+    for name in names:
+        if name not in allowed:
+            raise InputError(f"{option}: expected {', '.join(allowed)}, got {name!r}")
+    return names
+
+
+def _above_zero(option: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise InputError(f"{option}: expected a number above 0, got {value:g}")
+    return value
+
+
+def _bounds(option: str, bounds: tuple[int, int]) -> tuple[int, int]:
+    from moderation.features import MAX_NGRAM
+
+    low, high = bounds
+    if not 1 <= low <= high <= MAX_NGRAM:
+        raise InputError(f"{option}: expected 1 <= fewest <= most <= {MAX_NGRAM}, got {low} {high}")
+    return bounds
 
 
 @app.command()
@@ -47,19 +89,22 @@ def train(
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),
     name: Annotated[str, typer.Option("--name", help="First part of the model's id.")] = "en-1",
-    tiers: Annotated[str, typer.Option("--tiers", help="Licence tiers to train on, separated by commas.")] = "open",
+    tiers: Annotated[
+        str, typer.Option("--tiers", help="Licence tiers to train on, by commas: open, unstated, noncommercial.")
+    ] = "open",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
     cache: Annotated[Path, typer.Option("--cache", help="Folder for features already counted.")] = Path(".cache"),
 ) -> None:
     """Train on the corpora and our own comments; write bundle, metrics, model card and scikit-learn pipeline."""
-    from training.corpora import find_corpora, load_registry
+    from training.corpora import TIERS, find_corpora, load_registry
     from training.train import TrainSettings
     from training.train import train as train_model
 
-    settings = TrainSettings(name=name, tiers=tuple(tiers.split(",")))
+    settings = TrainSettings(name=name, tiers=tuple(_names("--tiers", tiers, TIERS)))
     registry = load_registry(datasets / "registry.toml")
     found = find_corpora(corpora)
-    metrics = train_model(registry, found, datasets, run, settings, jobs=jobs, progress=True, cache=cache)
+    with _in_one_sentence():
+        metrics = train_model(registry, found, datasets, run, settings, jobs=jobs, progress=True, cache=cache)
     typer.echo(f"{metrics['model_id']} written to {run}")
 
 
@@ -70,24 +115,31 @@ def crossval(
     char_ngrams: Annotated[tuple[int, int], typer.Option("--char-ngrams", help="Fewest and most characters.")] = (2, 6),
     inverse_strength: Annotated[float, typer.Option("-C", help="Inverse of the regularisation.")] = 3.0,
     own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 3.0,
-    most: Annotated[int, typer.Option("--most", help="Rows of each public corpus.")] = 4_000,
+    most: Annotated[int, typer.Option("--most", min=1, help="Rows of each public corpus.")] = 4_000,
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
 ) -> None:
     """Try settings by leaving one corpus out at a time; looks at training rows alone."""
     from moderation.features import FeatureSettings
-    from training.corpora import find_corpora, load_registry
+    from training.corpora import LABELS, find_corpora, load_registry
     from training.crossval import cap, cross_validate
     from training.fit import FitSettings
     from training.train import TrainSettings, gather
 
-    features = FeatureSettings(word_ngrams, char_ngrams)
-    fit = FitSettings(inverse_strength=inverse_strength, own_factor=own_factor, tolerance=1e-2)
+    if label not in LABELS:
+        raise InputError(f"--label: expected {', '.join(LABELS)}, got {label!r}")
+    features = FeatureSettings(_bounds("--word-ngrams", word_ngrams), _bounds("--char-ngrams", char_ngrams))
+    fit = FitSettings(
+        inverse_strength=_above_zero("-C", inverse_strength),
+        own_factor=_above_zero("--own-factor", own_factor),
+        tolerance=1e-2,
+    )
     settings = TrainSettings(features=features, fit=fit, min_rows_words=3, min_rows_chars=5)
     registry = load_registry(datasets / "registry.toml")
     table = cap(gather(registry, find_corpora(corpora), datasets, ("open",), jobs=jobs), most)
-    found = cross_validate(table, settings, label, jobs=jobs)
+    with _in_one_sentence():
+        found = cross_validate(table, settings, label, jobs=jobs)
     typer.echo(f"{label}: own {found['own']:.4f}, pairs {found['pairs']:.3f}, others {found['others']:.4f}")
     for name, auc in found["folds"].items():
         typer.echo(f"  {name:<28}{auc:.4f}")
@@ -127,8 +179,9 @@ def evaluate(
     In a labelled file the fields or columns named like labels (incitement, abuse, ...) hold 1, 0 or nothing.
     """
     from training.assess import Assessment, write_assessment
+    from training.rivals import RIVALS
 
-    names = [name.strip() for name in rivals.split(",") if name.strip()]
+    names = _names("--rivals", rivals, list(RIVALS)) if rivals else []
     assessment = Assessment(bundle, compare, names, home=Path(".cache") / "rivals")
     if files:
         results = assessment.of_files(files, text_field, id_field)

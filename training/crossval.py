@@ -68,20 +68,27 @@ def _family(name: str) -> str:
 def cross_validate(table: Table, settings: TrainSettings, label: str, *, jobs: int = 1) -> dict[str, Any]:
     """Return the AUC on each fold when it is left out of training, their means, and the share of pairs in order.
 
-    The vocabulary is that of all rows, so that only the weights are put to the test.
+    The vocabulary is that of all rows, so that only the weights are put to the test. Raises `ValueError` when no fold
+    holds enough rows of both kinds.
     """
+    truth = table.labels[:, LABELS.index(label)]
+    folds = [fold for fold in folds_of(table) if _enough(truth[fold.rows])]
+    if not folds:
+        raise ValueError(f"{label}: expected a corpus with {FEWEST} rows with the label and {FEWEST} without, got none")
     min_rows = {"words": settings.min_rows_words, "chars": settings.min_rows_chars}
     _, matrices = fit_vectorisers(table.texts, settings.features, min_rows, jobs=jobs)
     matrix = sp.hstack([matrices[block] for block in BLOCKS], format="csr")
-    truth = table.labels[:, LABELS.index(label)]
-    folds = [fold for fold in folds_of(table) if _enough(truth[fold.rows])]
     found = Parallel(n_jobs=jobs)(delayed(_one)(matrix, truth, table, fold, settings.fit) for fold in folds)
     aucs = {fold.name: auc for fold, (auc, _, _) in zip(folds, found, strict=True)}
     right, pairs = (sum(counts[place] for counts in found) for place in (1, 2))
     own = [auc for name, auc in aucs.items() if name.startswith(OWN)]
     others = [auc for name, auc in aucs.items() if not name.startswith(OWN)]
-    means = {"own": float(np.mean(own)), "others": float(np.mean(others)), "pairs": right / max(pairs, 1)}
+    means = {"own": _mean(own), "others": _mean(others), "pairs": right / max(pairs, 1)}
     return means | {"folds": aucs}
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
 
 
 def _enough(truth: NDArray[np.int8]) -> bool:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from moderation.formats.rows import Row as InputRow
-from moderation.policy import Policy
 from training import measures
 from training.calibrate import BASE_RATES
 from training.corpora import LABELS
@@ -94,17 +93,27 @@ def _sign(value: Any) -> int:
     return {"1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}.get(text, -1)
 
 
-def default_thresholds(policy: Policy | None = None) -> dict[str, float]:
-    """Return the threshold at which each label is measured: the policy's lowest, or one half where it has none."""
-    policy = policy or Policy.load()
-    return {label: min(policy.thresholds.get(label, {"review": 0.5}).values()) for label in LABELS}
+def complete(labels: Sequence[str], thresholds: Mapping[str, float] | None) -> dict[str, float]:
+    """Return a threshold for every label: the one given, else one half."""
+    return dict.fromkeys(labels, 0.5) | dict(thresholds or {})
 
 
 def evaluate(
-    predictor: Predictor, sets: Sequence[LabelledSet], *, thresholds: Mapping[str, float] | None = None
+    predictor: Predictor,
+    sets: Sequence[LabelledSet],
+    *,
+    thresholds: Mapping[str, float] | None = None,
+    base_rates: Mapping[str, float] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return every measure, per set and label; labels that the predictor does not know are left out."""
-    thresholds = thresholds or default_thresholds()
+    """Return every measure, per set and label; labels that the predictor does not know are left out.
+
+    Parameters
+    ----------
+    thresholds : where each label is flagged; one half for a label that has none
+    base_rates : the rates that the predictor is calibrated at; `BASE_RATES` for a label that has none
+    """
+    thresholds = complete(predictor.labels, thresholds)
+    rates = BASE_RATES | dict(base_rates or {})
     out: dict[str, dict[str, Any]] = {}
     for labelled in sets:
         wanted = [label for label in predictor.labels if label in labelled.truth and _enough(labelled.truth[label])]
@@ -112,7 +121,7 @@ def evaluate(
             continue
         scores = predictor.predict_proba(labelled.texts)
         out[labelled.name] = {
-            label: measure(scores[:, predictor.labels.index(label)], labelled, label, thresholds[label])
+            label: measure(scores[:, predictor.labels.index(label)], labelled, label, thresholds[label], rates[label])
             for label in wanted
         }
     return out
@@ -122,12 +131,16 @@ def _enough(truth: NDArray[np.int8]) -> bool:
     return min(int((truth == value).sum()) for value in (0, 1)) >= FEWEST
 
 
-def measure(scores: NDArray[np.float64], labelled: LabelledSet, label: str, threshold: float) -> dict[str, Any]:
-    """Return the measures of one label on one set; rows with an unknown label do not count."""
+def measure(
+    scores: NDArray[np.float64], labelled: LabelledSet, label: str, threshold: float, rate: float
+) -> dict[str, Any]:
+    """Return the measures of one label on one set; rows with an unknown label do not count.
+
+    `rate` is the base rate that the scores are calibrated at.
+    """
     known = labelled.truth[label] >= 0
     truth, scores, rows = labelled.truth[label][known], scores[known], np.flatnonzero(known).tolist()
-    rate, share = BASE_RATES[label], float(truth.mean())
-    moved = measures.to_rate(scores, rate, share)
+    moved = measures.to_rate(scores, rate, float(truth.mean()))
     weights = measures.rate_weights(truth, rate)
     return {
         "rows": len(truth),
@@ -204,7 +217,8 @@ def compare(first: Predictor, second: Predictor, sets: Sequence[LabelledSet]) ->
     """Return, per set and label that both know, both AUCs and their difference with a paired bootstrap interval."""
     out: dict[str, dict[str, Any]] = {}
     for labelled in sets:
-        shared = [label for label in first.labels if label in second.labels and _enough(labelled.truth[label])]
+        known_to_both = [label for label in first.labels if label in second.labels and label in labelled.truth]
+        shared = [label for label in known_to_both if _enough(labelled.truth[label])]
         if not shared:
             continue
         one, two = first.predict_proba(labelled.texts), second.predict_proba(labelled.texts)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from training.corpora import LABELS
-from training.evaluate import Predictor, default_thresholds
+from training.evaluate import Predictor, complete
 from training.splits import Table
 
 _LEET = str.maketrans("aeiost", "431057")
@@ -105,20 +105,31 @@ ATTACKS: dict[str, Callable[[str, random.Random], str]] = {
 }
 """What people do to get past a filter."""
 
+HARM = ("incitement", "abuse")
+"""Labels that somebody would want to get past a filter with."""
 
-def evasion_table(predictor: Predictor, table: Table, *, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Return, per attack, the share of our own held-back harmful comments that still reach the default thresholds."""
+
+def evasion_table(
+    predictor: Predictor, table: Table, *, thresholds: Mapping[str, float] | None = None, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Return, per attack, the share of our own held-back harmful comments that still reach the thresholds.
+
+    A label without a threshold is flagged from one half on; one that the predictor does not know, or that no comment
+    has, is left out.
+    """
     own = table.take(table.corpora == "authored")
-    thresholds, out = default_thresholds(), {}
+    known = [label for label in HARM if label in predictor.labels]
+    if not known or not own.rows:
+        return {}
+    thresholds = complete(predictor.labels, thresholds)
+    truth = {label: own.labels[:, LABELS.index(label)] == 1 for label in HARM}
+    harmless = ~np.logical_or.reduce(list(truth.values()))
+    out = {}
     for name, attack in ATTACKS.items():
         dice = random.Random(seed)
         scores = predictor.predict_proba([attack(row.text, dice) for row in own.rows])
-        flagged = {
-            label: scores[:, predictor.labels.index(label)] >= thresholds[label] for label in ("incitement", "abuse")
-        }
-        truth = {label: own.labels[:, LABELS.index(label)] == 1 for label in flagged}
-        harmless = np.logical_and.reduce([~found for found in truth.values()])
-        out[name] = {f"{label} recall": float(flagged[label][truth[label]].mean()) for label in flagged} | {
-            "harmless flagged": float((flagged["incitement"] | flagged["abuse"])[harmless].mean())
-        }
+        flagged = {label: scores[:, predictor.labels.index(label)] >= thresholds[label] for label in known}
+        measured = {f"{label} recall": flagged[label][truth[label]] for label in known}
+        measured["harmless flagged"] = np.logical_or.reduce(list(flagged.values()))[harmless]
+        out[name] = {column: float(found.mean()) for column, found in measured.items() if len(found)}
     return out

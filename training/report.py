@@ -25,10 +25,12 @@ def make_report(results: Mapping[str, Any]) -> str:
 
     Parameters
     ----------
-    results : ``model_id``, ``evaluation`` and, where measured, ``perspective``, ``bias``, ``evasion``, ``rivals`` and
-        ``comparison``, as written to ``metrics.json``
+    results : ``model_id``, ``evaluation`` and, where there are any, ``thresholds``, ``base_rates``, ``perspective``,
+        ``bias``, ``evasion``, ``rivals`` and ``comparison``, as written to ``metrics.json``
     """
     parts = [f"<h1>{escape(results['model_id'])}</h1>", _summary(results["evaluation"])]
+    if results.get("thresholds"):
+        parts.append(_thresholds(results["thresholds"], results.get("base_rates", {})))
     if results.get("rivals"):
         parts += ["<h2>Rivals on the same rows</h2>", _rivals(results["evaluation"], results["rivals"])]
     if results.get("comparison"):
@@ -76,8 +78,13 @@ def _summary(evaluation: Mapping[str, Any]) -> str:
             numbers.append(values["calibration_error_own_rate"])
             counts = [_number(values["rows"]), _number(values["positives"])]
             rows.append([link, escape(label), *counts, _interval(values), *map(_number, numbers)])
-    note = "<p>F1, recall and true negatives at the default threshold; calibration at each set's own base rate.</p>"
+    note = "<p>F1, recall and true negatives at the model's thresholds; calibration at each set's own base rate.</p>"
     return _table(header, rows) + note
+
+
+def _thresholds(thresholds: Mapping[str, float], base_rates: Mapping[str, float]) -> str:
+    rows = [[escape(label), _number(value), _number(base_rates.get(label))] for label, value in thresholds.items()]
+    return _table(["label", "measured at threshold", "calibrated at base rate"], rows)
 
 
 def _rivals(ours: Mapping[str, Any], rivals: Mapping[str, Any]) -> str:

@@ -7,9 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn, TextIO
 
 import typer
 
@@ -99,6 +101,8 @@ def score(
         raise InputError(
             f"--sort: expected severity, none or one of {', '.join(chosen or scorer.labels)}, got {sort!r}"
         )
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise InputError(f"--min-score: expected a probability from 0 to 1, got {min_score}")
     kind = _output_format(to, output)
     fields, totals = Fields(text_field, id_field), batch.Totals()
     inputs = files or [Path("-")]
@@ -131,7 +135,7 @@ def _labels(given: str | None, scorer: Scorer) -> list[str] | None:
     for label in labels:
         if label not in scorer.labels:
             raise InputError(f"--labels: unknown label {label!r}; the model scores {', '.join(scorer.labels)}")
-    return labels or None
+    return list(dict.fromkeys(labels)) or None
 
 
 def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
@@ -155,49 +159,90 @@ def _scored(
     from moderation import batch
     from moderation.formats.rows import read_rows
 
-    opened = [_open(path, form) for path in inputs]
+    sources = [_look(path, form) for path in inputs]
+    if sum(source.path is None for source in sources) > 1:
+        raise InputError("standard input (-) can be read only once")
 
     def rows() -> Iterator[Scored]:
         from moderation import terminal
 
-        for raw, plain, name, kind, size in opened:
-            with raw, terminal.progress_reader(plain, name, size) as stream:
-                read = read_rows(stream, kind, fields, name=name)
-                yield from batch.score_rows(read, scorer, policy, source=name, labels=labels, explain_all=explain_all)
+        for source in sources:
+            with source.open() as plain, terminal.progress_reader(plain, source.name, source.size) as stream:
+                read = read_rows(stream, source.form, fields, name=source.name)
+                yield from batch.score_rows(
+                    read, scorer, policy, source=source.name, labels=labels, explain_all=explain_all
+                )
 
-    return rows(), all(kind == "page" for *_, kind, _ in opened)
+    return rows(), all(source.form == "page" for source in sources)
 
 
-def _open(path: Path, form: InputFormat) -> tuple[BinaryIO, io.BufferedReader, str, Any, int | None]:
-    """Open an input and tell its name, form and size; raise `InputError` when it cannot be opened."""
-    from moderation.formats.rows import guess_format, is_packed, open_plain
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An input that has been looked at and is opened when its turn comes."""
 
-    if str(path) == "-":
-        raw: BinaryIO = sys.stdin.buffer
-        name = "standard input"
-    else:
+    path: Path | None
+    """Where it is; None: standard input."""
+    name: str
+    form: Any
+    size: int | None
+    """Its length in bytes, where that is known and tells how far reading has come."""
+    plain: io.BufferedReader | None = None
+    """The stream, when it cannot be opened twice."""
+
+    def open(self) -> io.BufferedReader:
+        from moderation.formats.rows import open_plain
+
+        return self.plain if self.plain is not None else open_plain(_raw(self.path))
+
+
+def _look(path: Path, form: InputFormat) -> _Source:
+    """Tell an input's name, form and size; raise `InputError` when it cannot be opened."""
+    from moderation.formats.rows import HEAD, guess_format, is_packed, open_plain, readable
+
+    given = None if str(path) == "-" else path
+    name = "standard input" if given is None else str(path)
+    with readable(name), ExitStack() as closing:
+        plain = closing.enter_context(open_plain(_raw(given)))
+        kind = guess_format(name, plain.peek(HEAD)) if form is InputFormat.auto else form.value
+        if given is None or not path.is_file():
+            closing.pop_all()
+            return _Source(given, name, kind, None, plain)
+        return _Source(given, name, kind, None if is_packed(plain) else path.stat().st_size)
+
+
+def _raw(path: Path | None) -> BinaryIO:
+    if path is not None:
         try:
-            raw = path.open("rb", buffering=0)
+            return path.open("rb", buffering=0)
         except OSError as error:
             raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-        name = str(path)
-    plain = open_plain(raw)
-    # The length of what is unpacked from gzip is not known, so its progress has no end.
-    size = path.stat().st_size if name != "standard input" and not is_packed(plain) else None
-    kind = guess_format(name, plain.peek(1 << 16)) if form is InputFormat.auto else form.value
-    return raw, plain, name, kind, size
+    if sys.stdin is None:
+        raise InputError("standard input is closed; name a file")
+    return sys.stdin.buffer
 
 
-def _standard_output() -> Any:
-    from contextlib import nullcontext
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # The reader went away (`| head`); point the descriptor elsewhere so that the exit stays silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
-    return nullcontext(sys.stdout.buffer)
 
+@contextmanager
+def _text_output(output: Path | None) -> Iterator[TextIO]:
+    from moderation import batch
 
-def _text_output(output: Path | None) -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8")
+    if output is None:
+        yield sys.stdout
+        return
+    with batch.whole_file(output) as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+        yield text
+        text.detach()
 
 
 def _tell(totals: Totals, policy: Policy, *, quiet: bool) -> None:
@@ -223,10 +268,11 @@ def extract(
     """Turn a saved forum page into JSON lines, one comment each, replies linked by parent_id."""
     from moderation import batch
     from moderation.formats.pages import read_page
+    from moderation.formats.rows import readable
 
-    raw, plain, name, _, _ = _open(page, InputFormat.page)
-    with raw:
-        comments = read_page(plain.read(), name=name)
+    source = _look(page, InputFormat.page)
+    with source.open() as plain, readable(source.name):
+        comments = read_page(plain.read(), name=source.name)
     with batch.whole_file(output) if output else _standard_output() as out:
         batch.write_jsonl((comment.to_json() for comment in comments), out)
 
@@ -241,7 +287,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print every word's weight as JSON.")] = False,
     bundle: BundleOption = None,
 ) -> None:
-    """Show a text with the words that drove each label. Weights are log-odds and add up to the label's score."""
+    """Show a text with the words that drove each label. Weights are log-odds; with the start they add up to the sum."""
     from moderation import terminal
     from moderation.scorer import Scorer
 
@@ -281,8 +327,4 @@ def main() -> NoReturn:
     except ModerationError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader went away (`| head`); point the descriptor elsewhere so that the exit stays silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     sys.exit(0)

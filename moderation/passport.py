@@ -18,7 +18,7 @@ def describe(manifest: Mapping[str, Any]) -> str:
     ]
     calibration = manifest.get("calibration")
     if calibration:
-        rates = ", ".join(f"{label} {rate:.1%}" for label, rate in calibration["base_rates"].items())
+        rates = ", ".join(f"{label} {rate:.1%}" for label, rate in calibration.get("base_rates", {}).items())
         lines.append(f"calibrated to these shares of comments: {rates}")
     corpora = manifest.get("corpora", [])
     if corpora:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -29,7 +28,8 @@ LONGEST_REMEMBERED = 40
 """Tokens with more characters than this are rare and are read afresh, so that hostile texts cannot fill memory."""
 
 BATCH = 1_000
-"""Comments weighed at once; results do not depend on it."""
+BATCH_CHARACTERS = 250_000
+"""Most comments, and about how many characters, that are weighed at once; results do not depend on it, memory does."""
 
 
 _Item = TypeVar("_Item")
@@ -68,14 +68,14 @@ class Scorer:
         """Return the log-odds of every label, shape (n_texts, n_labels)."""
         if isinstance(texts, str | bytes):
             raise InputError(f"texts: expected a sequence of strings, got {type(texts).__name__}")
-        parts = [self._weigh(part) for part in _batches(texts, BATCH)]
+        parts = [self._weigh(part) for part in batches(_strings(texts), len)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)))
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return the probability of every label, shape (n_texts, n_labels), each in [0, 1].
 
         Labels do not exclude each other, so a row does not add up to 1. Raises `InputError` when a text is not a
-        string, naming its position.
+        string, naming its position, counted from 1.
         """
         with np.errstate(over="ignore"):  # exp overflows to inf for a hopeless label, and 1 / inf is the right 0
             return 1.0 / (1.0 + np.exp(-self.decision_function(texts)))
@@ -86,12 +86,12 @@ class Scorer:
 
     def score_many(self, comments: Iterable[Comment | str]) -> Iterator[Score]:
         """Score comments as they come, in their order, a batch at a time; bare texts get "1", "2" and so on."""
-        place = 0
-        for part in _batches(comments, BATCH):
-            known = [item if isinstance(item, Comment) else _bare(item, place + k) for k, item in enumerate(part, 1)]
-            place += len(known)
-            rows = self.predict_proba([comment.text for comment in known])
-            for comment, row in zip(known, rows.tolist(), strict=True):
+        if isinstance(comments, str | bytes):
+            raise InputError(f"comments: expected a sequence, got {type(comments).__name__}")
+        known = (item if isinstance(item, Comment) else _bare(item, k) for k, item in enumerate(comments, 1))
+        for part in batches(known, _length):
+            rows = self.predict_proba([comment.text for comment in part])
+            for comment, row in zip(part, rows.tolist(), strict=True):
                 probabilities = dict(zip(self.labels, row, strict=True))
                 yield Score(comment.id, self.model_id, probabilities, len(comment.text) > MAX_CHARACTERS)
 
@@ -105,7 +105,7 @@ class Scorer:
     def _weigh(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Log-odds of a batch: count, weigh by sublinear TF-IDF, normalise each block, multiply by the weights."""
         scores = np.tile(self.bundle.intercept, (len(texts), 1))
-        tokens = [self._tokens(text, place) for place, text in enumerate(texts)]
+        tokens = [normalise(text[:MAX_CHARACTERS]).split(" ") for text in texts]
         for block in (map(self._find_words, tokens), map(self._find_all_chars, tokens)):
             counts = [Counter(found) for found in block]
             sizes = np.array([len(count) for count in counts])
@@ -120,11 +120,6 @@ class Scorer:
             sums = np.add.reduceat(values[:, None] * self.bundle.weights[features], starts, axis=0)
             scores[filled] += sums / norms[:, None] * self.bundle.scale
         return scores
-
-    def _tokens(self, text: Any, place: int) -> list[str]:
-        if not isinstance(text, str):
-            raise InputError(f"text {place}: expected a string, got {type(text).__name__}")
-        return normalise(text[:MAX_CHARACTERS]).split(" ")
 
     def _find_words(self, tokens: list[str]) -> list[int]:
         known = self._words
@@ -145,7 +140,26 @@ def _bare(text: str, place: int) -> Comment:
     return Comment(id=str(place), text=text)
 
 
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    items = iter(items)
-    while batch := list(islice(items, size)):
+def _strings(texts: Iterable[Any]) -> Iterator[str]:
+    for place, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise InputError(f"text {place}: expected a string, got {type(text).__name__}")
+        yield text
+
+
+def _length(comment: Comment) -> int:
+    return len(comment.text) if isinstance(comment.text, str) else 0
+
+
+def batches(items: Iterable[_Item], length: Callable[[_Item], int]) -> Iterator[list[_Item]]:
+    """Cut a stream into batches of at most `BATCH` items and about `BATCH_CHARACTERS`, as `length` counts them."""
+    batch: list[_Item] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += length(item)
+        if len(batch) >= BATCH or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch

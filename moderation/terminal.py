@@ -56,10 +56,11 @@ def print_table(records: Iterable[dict[str, Any]], out: IO[str], labels: Sequenc
 def _comment_cell(record: dict[str, Any], fields: Fields) -> Text:
     text = text_of(record, fields)
     spans = [Span.from_json(reason) for reason in record["verdict"].get("reasons", [])]
+    identity = record["verdict"]["comment_id"]
     about = [str(record[name]) for name in ("author", "place", "created") if record.get(name)]
     if record.get("parent_id"):
         about.append(f"in reply to {record['parent_id']}")
-    cell = Text(" · ".join([f"#{record.get('id', '')}", *about]) + "\n", style="dim")
+    cell = Text(" · ".join([printable(f"#{identity}"), *map(printable, about)]) + "\n", style="dim")
     cell.append_text(mark(text, spans))
     words = {word.casefold(): word for span in spans if (word := printable(text[span.start : span.end]).strip())}
     if words:
@@ -127,7 +128,7 @@ def progress_reader(stream: io.BufferedReader, name: str, size: int | None) -> I
     if not sys.stderr.isatty():
         yield stream
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), FileSizeColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), FileSizeColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=size)
         yield io.BufferedReader(_Counting(stream, lambda n: bar.advance(task, n)), 1 << 20)

@@ -9,7 +9,7 @@ import pytest
 from moderation import Policy, Score, Scorer
 from moderation.errors import PolicyError
 from moderation.policy import DEFAULT
-from training.train import default_policy
+from training.goals import default_policy
 
 POLICY = """\
 id = "strict-3"

@@ -44,6 +44,7 @@ def test_json_lines_keep_their_fields() -> None:
         (b'{"text": 5}', "text: expected a string, got int"),
         (b'{"text": "\xff"}', "not UTF-8 at byte 10"),
         (b'{"text": "a", "n": NaN}', "NaN is not allowed"),
+        (b'{"text": "a", "n": 1e999}', "beyond the range of floating point"),
         (b"[" * 100_000, "JSON nested too deeply"),
         (b'{"text": "' + b"a" * (LONGEST_LINE + 5) + b'"}', "line longer than"),
     ],
@@ -79,9 +80,9 @@ def test_a_table_with_named_columns() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (Fields(), r"in: no column text or comment .*; its columns are key, words\. Name it: --text-field"),
-        (Fields("wrods"), "in: no column wrods; its columns are key, words"),
-        (Fields("words", "nr"), "in: no column nr; its columns are key, words"),
+        (Fields(), r"in: no column text or comment .* among key, words\. Name it: --text-field"),
+        (Fields("wrods"), "in: no column wrods among key, words"),
+        (Fields("words", "nr"), r"in: no column nr among key, words\. Name it: --id-field"),
     ],
 )
 def test_a_table_without_the_column(fields: Fields, message: str) -> None:
@@ -90,10 +91,31 @@ def test_a_table_without_the_column(fields: Fields, message: str) -> None:
 
 
 def test_a_table_with_bad_bytes_and_a_huge_field() -> None:
-    rows = read(b"text\nok\n\xff\n" + b"a" * (LONGEST_LINE + 1) + b"\nend\n", "csv")
-    assert texts(rows)[:2] == ["ok", None]
-    assert rows[1].error == "not UTF-8"
-    assert "field larger than field limit" in str(rows[2].error)
+    rows = read(b"text,n\nok,1\n\xff,2\n" + b"a" * (LONGEST_LINE + 5) + b",3\nend,4\n", "csv")
+    assert (rows[1].error, rows[1].data) == ("not UTF-8", {})
+    assert texts(rows)[0] == "ok"
+    assert texts(rows)[-1] == "end"
+    assert "expected 2 columns, got 1" in {row.error for row in rows}
+
+
+def test_a_csv_file_without_a_header_does_not_tell_its_first_comment() -> None:
+    with pytest.raises(InputError, match=r"among 2; is the first line a header\?") as caught:
+        read(b'Alice,"You pathetic liar"\n', "csv")
+    assert "pathetic" not in str(caught.value)
+
+
+def test_a_header_that_is_too_long() -> None:
+    with pytest.raises(InputError, match="in: no column text"):
+        read(b"a" * (LONGEST_LINE + 5) + b"\n1\n", "csv")
+
+
+def test_a_byte_order_mark_before_a_quoted_header() -> None:
+    assert texts(read(b'\xef\xbb\xbf"text"\nhello\n', "csv")) == ["hello"]
+
+
+def test_a_named_id_field_must_be_there() -> None:
+    (row,) = read(b'{"text": "a", "id": 1}', "jsonl", Fields(id="nr"))
+    assert row.error == "no field nr"
 
 
 def test_plain_lines() -> None:
@@ -115,6 +137,8 @@ def test_a_damaged_gzip_stream_is_an_error_of_the_input() -> None:
     packed = gzip.compress(b"".join(b'{"text": "%d"}\n' % n for n in range(50_000)))
     with pytest.raises(InputError, match="in: damaged gzip stream"):
         read(packed[:-20], "jsonl")
+    with pytest.raises(InputError, match="in: damaged gzip stream"):
+        read(packed[:5_000] + b"\xff" * 40 + packed[5_040:], "jsonl")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +157,11 @@ def test_a_damaged_gzip_stream_is_an_error_of_the_input() -> None:
 )
 def test_guesses_the_form(name: str, head: bytes, form: Format) -> None:
     assert guess_format(name, head) == form
+
+
+def test_a_json_array_is_no_line_of_text() -> None:
+    with pytest.raises(InputError, match="a JSON array; expected JSON lines"):
+        guess_format("comments.json", b'[\n  {"id": "1"}]')
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.none(), max_size=3)))

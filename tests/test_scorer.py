@@ -140,8 +140,8 @@ def test_a_lone_text_is_refused(small_scorer: Scorer, texts: str) -> None:
 
 
 def test_what_is_no_text_is_refused_with_its_place(small_scorer: Scorer) -> None:
-    with pytest.raises(InputError, match="text 1: expected a string, got NoneType"):
-        small_scorer.predict_proba(["a", None])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="text 1502: expected a string, got NoneType"):
+        small_scorer.predict_proba(["a"] * 1501 + [None])  # type: ignore[list-item]
 
 
 def test_threads_share_a_scorer(small_scorer: Scorer) -> None:

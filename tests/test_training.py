@@ -162,7 +162,7 @@ def test_unknown_labels_do_not_count() -> None:
 def test_a_label_without_positives_is_named() -> None:
     with pytest.raises(ValueError, match="abuse: expected rows with and without the label, got 0 and 2"):
         fit_heads(
-            sp.eye(2, format="csr"), np.zeros((2, 1), np.int8), np.array(["a", "a"]), FitSettings(), names=["abuse"]
+            sp.eye(2, format="csr"), np.zeros((2, 1), np.int8), np.array(["a", "a"]), [FitSettings()], names=["abuse"]
         )
 
 

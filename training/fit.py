@@ -17,11 +17,11 @@ from sklearn.linear_model import LogisticRegression
 class FitSettings:
     """How the heads are fitted."""
 
-    inverse_strength: float = 3.0
+    inverse_strength: float = 1.0
     """scikit-learn's C."""
     corpus_power: float = 0.5
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
-    own_factor: float = 3.0
+    own_factor: float = 1.5
     """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
     tolerance: float = 1e-3
     """scikit-learn's tol."""
@@ -72,13 +72,13 @@ def fit_heads(
     matrix: Any,
     labels: NDArray[np.int8],
     corpora: NDArray[np.str_],
-    settings: FitSettings,
+    settings: Sequence[FitSettings],
     *,
     names: Sequence[str],
     jobs: int = 1,
     progress: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit every label; return weights of shape (n_features, n_labels) and intercepts of shape (n_labels,).
+    """Fit every label with its settings; return weights, shape (n_features, n_labels), and intercepts, (n_labels,).
 
     Raises `ValueError` when a label has no positive or no negative row, naming it.
     """
@@ -87,7 +87,7 @@ def fit_heads(
         if not all(counts):
             raise ValueError(f"{name}: expected rows with and without the label, got {counts[1]} and {counts[0]}")
     tasks = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(fit_head)(matrix, labels[:, place], corpora, settings) for place in range(len(names))
+        delayed(fit_head)(matrix, labels[:, place], corpora, settings[place]) for place in range(len(names))
     )
     fitted = list(_watched(tasks, len(names), "heads", progress))
     return np.stack([weights for weights, _ in fitted], axis=1), np.array([intercept for _, intercept in fitted])

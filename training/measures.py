@@ -20,6 +20,9 @@ Truth = NDArray[np.int8]
 RESAMPLES = 500
 """Bootstrap resamples behind every interval."""
 
+FEWEST_FLAGGED = 20
+"""Rows that a threshold must flag before missing a goal counts against all thresholds below it."""
+
 INTERVAL = (2.5, 97.5)
 """Percentiles of the resamples that bound a 95 % interval."""
 
@@ -140,7 +143,10 @@ def _rates(scores: Scores, truth: Truth, threshold: float, rate: float) -> tuple
 
 
 def _lowest(scores: Scores, truth: Truth, goal: str, bound: float, rate: float) -> float | None:
-    """Find the lowest threshold from which on every higher one meets the goal, too."""
+    """Find the lowest threshold that meets the goal and has none above it, but for the first few rows, that misses it.
+
+    A threshold that flags fewer than `FEWEST_FLAGGED` rows of the sample is too uncertain to end the search.
+    """
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(truth[order] == 1) / max(int((truth == 1).sum()), 1)
     wrong = np.cumsum(truth[order] == 0) / max(int((truth == 0).sum()), 1)
@@ -148,8 +154,10 @@ def _lowest(scores: Scores, truth: Truth, goal: str, bound: float, rate: float) 
     good = rate * right / np.maximum(flagged, 1e-12) >= bound if goal == "precision" else flagged <= bound
     # Only the last row of a run of equal scores can be a threshold.
     last = np.append(np.diff(scores[order]) != 0, True)
-    places = np.flatnonzero(last & good)
-    return float(scores[order][places[-1]]) if len(places) else None
+    places = np.flatnonzero(last)
+    bad = places[~good[places] & (places + 1 >= FEWEST_FLAGGED)]
+    met = places[good[places] & (places < (bad[0] if len(bad) else len(scores)))]
+    return float(scores[order][met[-1]]) if len(met) else None
 
 
 def bias_aucs(scores: Scores, truth: Truth, subgroup: NDArray[np.bool_]) -> dict[str, float | None]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import json
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, cast, get_args
@@ -25,6 +29,8 @@ ID_FIELDS = ("id", "comment_id", "commentID", "commentId", "_id")
 
 LONGEST_LINE = 16 << 20
 """Bytes in a line; a longer one is an error of that row, so that a broken file cannot fill memory."""
+
+_COLUMN = re.compile(r"[\w.-]{1,40}")
 
 _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -71,11 +77,26 @@ def guess_format(name: str, head: bytes) -> Format:
 
     if is_page(name, head):
         return "page"
-    return "jsonl" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "lines"
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if re.match(rb"\[\s*\{", start):
+        raise InputError(f"{name}: a JSON array; expected JSON lines, one object a line (jq -c '.[]' makes them)")
+    return "jsonl" if start.startswith(b"{") else "lines"
 
 
 HEAD = 1 << 17
 """Bytes that can be looked at ahead, to tell what a stream holds."""
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzip stream that closes what it reads from."""
+
+    def __init__(self, packed: io.BufferedReader) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
 
 
 def open_plain(stream: BinaryIO) -> io.BufferedReader:
@@ -85,7 +106,7 @@ def open_plain(stream: BinaryIO) -> io.BufferedReader:
     """
     buffered: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, stream), HEAD)
     if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), HEAD)
+        return io.BufferedReader(cast(io.RawIOBase, _Unpacked(buffered)), HEAD)
     return buffered
 
 
@@ -100,7 +121,7 @@ def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: 
     Raises `InputError` when the input as a whole cannot be read: a CSV file without the column that was asked for, a
     damaged gzip stream, a page without comments.
     """
-    try:
+    with readable(name):
         if form == "page":
             yield from _page_rows(stream, name)
         elif form in ("csv", "tsv"):
@@ -112,8 +133,17 @@ def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: 
                     yield Row(line, error=f"line longer than {LONGEST_LINE} bytes")
                 elif row := read(line, raw, fields):
                     yield row
-    except (gzip.BadGzipFile, EOFError) as error:
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn what goes wrong while a stream is read into an `InputError` that names the stream."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{name}: damaged gzip stream: {error}") from error
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
 def _page_rows(stream: io.BufferedReader, name: str) -> Iterator[Row]:
@@ -142,7 +172,7 @@ def _json_row(line: int, raw: bytes, fields: Fields) -> Row | None:
     if not raw.strip():
         return None
     try:
-        data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         return Row(line, error=f"not UTF-8 at byte {error.start}")
     except RecursionError:
@@ -160,6 +190,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not allowed")
 
 
+def _finite(number: str) -> float:
+    value = float(number)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number beyond the range of floating point")
+    return value
+
+
 def _line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
     try:
         text = raw.decode("utf-8")
@@ -171,27 +208,19 @@ def _line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
 
 
 def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
-    decoded = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        yield from _decoded_rows(decoded, delimiter, fields, name)
-    finally:
-        decoded.detach()  # the stream is the caller's to close
-
-
-def _decoded_rows(decoded: io.TextIOWrapper, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader(decoded, delimiter=delimiter)
-    header: Sequence[str] = next(reader, [])
+    # Lines come in bounded pieces: a longer one breaks into rows in error, and memory stays bounded.
+    if stream.peek(3).startswith(codecs.BOM_UTF8):
+        stream.read(3)
+    pieces = iter(lambda: stream.readline(LONGEST_LINE), b"")
+    reader = csv.reader((piece.decode("utf-8", "surrogateescape") for piece in pieces), delimiter=delimiter)
+    try:
+        header = next(reader, [])
+    except csv.Error as error:
+        raise InputError(f"{name}, line 1: the header is not readable: {error}") from error
     if not header:
         return
-    text_field = _find(header, fields.text, TEXT_FIELDS)
-    if text_field is None:
-        wanted = fields.text or " or ".join(TEXT_FIELDS[:4])
-        raise InputError(
-            f"{name}: no column {wanted}; its columns are {', '.join(header)[:500]}. Name it: --text-field"
-        )
-    if fields.id is not None and fields.id not in header:
-        raise InputError(f"{name}: no column {fields.id}; its columns are {', '.join(header)[:500]}")
+    fields = _columns(header, fields, name)
     while True:
         line = reader.line_num + 1
         try:
@@ -202,16 +231,33 @@ def _decoded_rows(decoded: io.TextIOWrapper, delimiter: str, fields: Fields, nam
             yield Row(line, error=f"not {'CSV' if delimiter == ',' else 'TSV'}: {error}")
             continue
         if values:
-            yield _table_row(line, header, values, Fields(text_field, fields.id))
+            yield _table_row(line, header, values, fields)
+
+
+def _columns(header: Sequence[str], fields: Fields, name: str) -> Fields:
+    """Find the columns that are asked for; raise `InputError` when one is not there."""
+    text = _find(header, fields.text, TEXT_FIELDS)
+    for option, wanted, found in (("text", fields.text, text), ("id", fields.id, _find(header, fields.id, ID_FIELDS))):
+        if found is None and (option == "text" or wanted is not None):
+            named = wanted or " or ".join(TEXT_FIELDS[:4])
+            raise InputError(f"{name}: no column {named} {_known(header)}. Name it: --{option}-field")
+    return Fields(text, fields.id)
+
+
+def _known(header: Sequence[str]) -> str:
+    """Tell the columns of a header; a first line that does not look like one may be a comment and is not repeated."""
+    if all(_COLUMN.fullmatch(column) for column in header):
+        return f"among {', '.join(header[:30])}"
+    return f"among {len(header)}; is the first line a header?"
 
 
 def _table_row(line: int, header: Sequence[str], values: Sequence[str], fields: Fields) -> Row:
-    data = dict(zip(header, values, strict=False))
-    if len(values) != len(header):
-        return Row(line, data, error=f"expected {len(header)} columns, got {len(values)}")
     if any("\udc80" <= character <= "\udcff" for value in values for character in value):
         # surrogateescape put these in for bytes that are not UTF-8; they go no further.
         return Row(line, error="not UTF-8")
+    data = dict(zip(header, values, strict=False))
+    if len(values) != len(header):
+        return Row(line, data, error=f"expected {len(header)} columns, got {len(values)}")
     return _row(line, data, fields)
 
 
@@ -235,6 +281,8 @@ def _row(line: int, data: dict[str, Any], fields: Fields) -> Row:
     if not isinstance(text, str):
         return Row(line, data, error=f"{text_field}: expected a string, got {_kind(text)}")
     id_field = _find(data, fields.id, ID_FIELDS)
+    if fields.id is not None and id_field is None:
+        return Row(line, data, error=f"no field {fields.id}")
     known: dict[str, Any] = {
         name: value
         for name in ("author", "place", "created", "parent_id", "language")

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from moderation import Policy
+from moderation.bundle import load_bundle
 from moderation.cli import app
 from moderation.errors import ModerationError
 from tests.conftest import ROOT
@@ -95,6 +96,16 @@ def test_every_exit_code_is_mentioned() -> None:
     stated = re.search(r"Exit codes: (.*?)\n\n", README, re.DOTALL)
     assert stated is not None
     assert all(re.search(rf"\b{code} \w", stated.group(1)) for code in leaves(ModerationError) | {0})
+
+
+def test_the_figures_are_the_shipped_models() -> None:
+    metrics = load_bundle().manifest["metrics"]
+    rows = re.findall(r"^\| `(\w+)`.*?\| ([\d,]+) \|\s*([.\d]*) ?\|\s*([.\d]*) ?\|", README, re.MULTILINE)
+    assert len(rows) >= 8
+    for name, _, incitement, abuse in rows:
+        for label, stated in (("incitement", incitement), ("abuse", abuse)):
+            if stated:
+                assert stated == f"{metrics[name][label]:.3f}".removeprefix("0"), f"{name}, {label}"
 
 
 def test_links_lead_somewhere() -> None:

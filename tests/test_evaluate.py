@@ -24,6 +24,7 @@ from training.corpora import LABELS, Row
 from training.crossval import cross_validate
 from training.evaluate import LabelledSet, compare, evaluate
 from training.evasion import ATTACKS, evasion_table
+from training.goals import DEFAULT_POLICY
 from training.own import Annotation, agreement, problems
 from training.report import make_report
 from training.splits import Table
@@ -103,7 +104,7 @@ def test_calibration_counts_at_the_models_own_base_rate() -> None:
 def test_thresholds_and_base_rates_come_from_the_models_own_manifest(
     small_bundle: Bundle, bundle_folder: Path, tmp_path: Path
 ) -> None:
-    goal = "at most 1 % of comments flagged"
+    goal = DEFAULT_POLICY["incitement"]["review"]
     manifest = {
         **small_bundle.manifest,
         "operating_points": {"incitement": {goal: {"threshold": 0.12345}}},

@@ -105,7 +105,8 @@ def test_the_figures_are_the_shipped_models() -> None:
     for name, _, incitement, abuse in rows:
         for label, stated in (("incitement", incitement), ("abuse", abuse)):
             if stated:
-                assert stated == f"{metrics[name][label]:.3f}".removeprefix("0"), f"{name}, {label}"
+                # The manifest keeps four digits, so the last of three may have been rounded twice.
+                assert abs(float(stated) - metrics[name][label]) < 0.00055, f"{name}, {label}"
 
 
 def test_links_lead_somewhere() -> None:

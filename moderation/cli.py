@@ -163,6 +163,10 @@ def _scored(
     if sum(source.path is None for source in sources) > 1:
         raise InputError("standard input (-) can be read only once")
 
+    # A thread is small and is read by a person: every comment of it gets its reasons.
+    only_pages = all(source.form == "page" for source in sources)
+    explain_all = explain_all or only_pages
+
     def rows() -> Iterator[Scored]:
         from moderation import terminal
 
@@ -173,7 +177,7 @@ def _scored(
                     read, scorer, policy, source=source.name, labels=labels, explain_all=explain_all
                 )
 
-    return rows(), all(source.form == "page" for source in sources)
+    return rows(), only_pages
 
 
 @dataclass(frozen=True, slots=True)

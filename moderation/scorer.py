@@ -21,7 +21,7 @@ from moderation.text import normalise
 MAX_CHARACTERS = 1 << 20
 """How many code points of a text are scored; what lies beyond is not read and the score says so."""
 
-TOKENS_REMEMBERED = 100_000
+TOKENS_REMEMBERED = 30_000
 """Words repeat: the features of this many different tokens are kept from one comment to the next."""
 
 LONGEST_REMEMBERED = 40

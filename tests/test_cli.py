@@ -263,6 +263,8 @@ def test_a_page_is_extracted_and_scored(news_page: Path, tmp_path: Path) -> None
     assert len(ranked) == 13
     by_incitement = sorted(ranked, key=lambda record: -record["scores"]["incitement"])  # type: ignore[index]
     assert "bear arms and storm" in str(by_incitement[0]["text"])
+    assert by_incitement[0]["verdict"]["action"] != "allow"  # type: ignore[index]
+    assert all(record["verdict"]["reasons"] for record in ranked)  # type: ignore[index]
 
 
 def test_a_closed_pipe_is_silent(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .7rem; text-align: right; }
-th { border-bottom: 2px solid #444; } td { border-bottom: 1px solid #ddd; }
+th { border-bottom: 2px solid #444; } td small { white-space: nowrap; } td { border-bottom: 1px solid #ddd; }
 td:first-child, th:first-child { text-align: left; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; } figcaption { text-align: center; }
 svg { max-width: 100%; height: auto; } .low { background: #fde0dd; } .high { background: #e0f3db; }

@@ -1,4 +1,4 @@
-"""The command line. It holds no logic that the library lacks, and imports what is heavy only when needed."""
+"""Commands that score, explain and extract: `score`, `explain`, `extract` and `model`."""
 
 from __future__ import annotations
 
@@ -11,27 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
-from moderation.errors import InputError, ModerationError
+from moderation.errors import InputError
 
 if TYPE_CHECKING:
     from moderation.batch import Scored, Totals
     from moderation.formats.rows import Fields
     from moderation.policy import Policy
     from moderation.scorer import Scorer
-
-app = typer.Typer(
-    name="moderation",
-    help="Find reader comments that incite violence or abuse people. The model advises; a person decides.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None,
-)
 
 
 class InputFormat(StrEnum):
@@ -59,7 +49,6 @@ BundleOption = Annotated[
 ]
 
 
-@app.command()
 def score(
     files: Annotated[
         list[Path] | None,
@@ -262,7 +251,6 @@ def _tell(totals: Totals, policy: Policy, *, quiet: bool) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
 def extract(
     page: Annotated[Path, typer.Argument(help="A saved page, HTML or text; - for standard input.")],
     output: Annotated[
@@ -281,7 +269,6 @@ def extract(
         batch.write_jsonl((comment.to_json() for comment in comments), out)
 
 
-@app.command()
 def explain(
     text: Annotated[str, typer.Argument(help="The text; - reads it from standard input.")],
     labels: Annotated[
@@ -311,7 +298,6 @@ def explain(
     terminal.print_explanation(text, result, explanation, chosen, most, sys.stdout)
 
 
-@app.command()
 def model(
     bundle: BundleOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole passport as JSON.")] = False,
@@ -322,13 +308,3 @@ def model(
 
     manifest = load_bundle(bundle).manifest
     typer.echo(json.dumps(manifest, indent=1) if as_json else describe(manifest))
-
-
-def main() -> NoReturn:
-    """Run the command line; an error of ours becomes one sentence and its exit code."""
-    try:
-        app()
-    except ModerationError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    sys.exit(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -37,11 +36,8 @@ class Call:
 
     def header(self, name: bytes) -> str:
         """Return a header, given in lower case, or ""."""
-        return next((bytes(value).decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
-
-    def query(self, name: str) -> str:
-        """Return a parameter of the address, or ""."""
-        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"))).get(name, "")
+        headers: list[tuple[bytes, bytes]] = self.scope["headers"]
+        return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
 Answer = Callable[[Call], Awaitable[Response]]

@@ -174,12 +174,13 @@ class Perspective:
         whole = len(spans) == 1 and spans[0] == (0, len(text))
         texts = [text] if whole else [text, *(text[begin:end] for begin, end in spans)]
         rows = await self.service.probabilities("analyze", texts, counted=1)
-        self._tell(request, text, rows[0].tolist())
+        table: list[list[float]] = rows.tolist()
+        self._tell(request, text, table[0])
         places = Utf16(text)
         ranges = [(places(begin), places(end)) for begin, end in spans]
         answer = {}
         for name, (column, threshold) in wanted.items():
-            values = column.apply(rows).tolist()
+            values = [column.apply(row) for row in table]
             answer[name] = _attribute_scores(values[0], values if whole else values[1:], ranges, threshold)
         return answer
 

@@ -61,8 +61,6 @@ class ServeOptions:
 
 def build(options: ServeOptions) -> ASGIApp:
     """Return the application that the options describe; called in every worker."""
-    if not options.access_log:
-        logging.getLogger("moderation.access").setLevel(logging.WARNING)
     return create_app(Scorer.load(options.bundle), Policy.load(options.policy), options.settings)
 
 
@@ -73,7 +71,8 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
     ----------
     announce : called once with the address, when the socket listens
     """
-    logging.config.dictConfig(log_config(options.log_format))
+    lines = log_config(options.log_format, access=options.access_log)
+    logging.config.dictConfig(lines)
     _raise_file_limit()
     with _listening(options.host, options.port) as listener, _shared_folder(options) as options:
         host, port = listener.getsockname()[:2]
@@ -95,7 +94,7 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
             lifespan="on",
             access_log=False,
             server_header=False,
-            log_config=log_config(options.log_format),
+            log_config=lines,
             limit_concurrency=MOST_CONNECTIONS,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,

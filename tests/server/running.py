@@ -61,7 +61,11 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"}
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [COMMAND, "serve", "--port", "0", *options], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            [COMMAND, "serve", "--port", "0", *options],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
         )
     try:
         assert process.stdout is not None

@@ -15,11 +15,11 @@ from tests.conftest import ROOT
 # The floors of `moderation`, lowest first. A file imports only from floors below its own, or from its own where the
 # file stands further left.
 FLOORS = [
-    ["moderation.errors", "moderation.text", "moderation.comment"],
-    ["moderation.features"],
+    ["moderation.errors", "moderation.text", "moderation.comment", "moderation.kernel"],
+    ["moderation.features", "moderation.index"],
     ["moderation.bundle", "moderation.formats", "moderation.formats._html_page", "moderation.formats._text_page",
      "moderation.formats.pages", "moderation.formats.rows", "moderation.passport"],
-    ["moderation.explain", "moderation.scorer", "moderation.policy"],
+    ["moderation.paths", "moderation.explain", "moderation.scorer", "moderation.policy"],
     ["moderation.batch", "moderation.terminal"],
     ["moderation.server.settings", "moderation.server.answers", "moderation.server.faults", "moderation.server.limits",
      "moderation.server.body", "moderation.server.keys", "moderation.server.logs", "moderation.server.metrics",
@@ -34,7 +34,10 @@ FLOORS = [
 ]  # fmt: skip
 RANK = {name: rank for rank, name in enumerate(name for floor in FLOORS for name in floor)}
 
-SCORING = {"moderation.scorer", "moderation.explain", "moderation.policy", "moderation.bundle", "moderation.features"}
+SCORING = {
+    f"moderation.{name}"
+    for name in ("scorer", "explain", "paths", "policy", "bundle", "features", "index", "kernel", "text")
+}
 
 
 def modules(package: str) -> dict[str, Path]:

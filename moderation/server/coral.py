@@ -184,7 +184,7 @@ def routes(service: Service) -> list[BaseRoute]:
     async def phase(call: Call) -> Response:
         if secrets:
             check_signature(call.header(SIGNATURE), call.raw, secrets)
-        request: PhaseRequest = convert(call.json(), PhaseRequest)
+        request: PhaseRequest = convert(await call.json(), PhaseRequest)
         text = plain(request.comment.body)
         if not text:
             return Response(status_code=204)

@@ -233,3 +233,18 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> N
     done = run("--port", "0", env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 4
     assert done.stderr == "error: the server needs starlette: pip install 'moderation[server]'\n"
+
+
+def test_a_hangup_brings_in_a_new_policy_without_a_gap(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('id = "old"\n[thresholds.abuse]\nreview = 0.5\n')
+    with serving(tmp_path, "--workers", "2", "--policy", str(policy)) as server:
+        policy.write_text('id = "new"\n[thresholds.abuse]\nreview = 0.5\n')
+        server.process.send_signal(signal.SIGHUP)
+        found: list[str] = []
+        deadline = time.monotonic() + 30
+        while found[-20:] != ["new"] * 20:
+            assert time.monotonic() < deadline
+            found.append(httpx.get(f"{server.address}/ready").json()["policy"])
+            time.sleep(0.02)
+        assert set(found) <= {"old", "new"}

@@ -76,14 +76,14 @@ def serve(
         float, typer.Option("--body-timeout", min=0.1, help="Seconds in which a body must have arrived.")
     ] = 10.0,
     head_timeout: Annotated[
-        float, typer.Option("--head-timeout", min=0.1, help="Seconds in which request line and headers must.")
+        float, typer.Option("--head-timeout", min=0.1, help="Seconds in which the headers must have arrived.")
     ] = 10.0,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="How log lines look.")] = LogFormat.text,
     access_log: Annotated[bool, typer.Option("--access-log/--no-access-log", help="Log every request.")] = True,
 ) -> None:
     """Answer over HTTP: Perspective's protocol, OpenAI's, Coral's and our own; see /docs.
 
-    Listens on this machine alone unless told otherwise. No comment text is stored or logged.
+    Listens on this machine alone unless told otherwise. No comment text is logged, and none is stored unless asked for.
     """
     try:
         from moderation.server.run import ServeOptions, is_loopback, run

@@ -18,9 +18,10 @@ FLOORS = [
     ["moderation.errors", "moderation.text", "moderation.comment", "moderation.kernel"],
     ["moderation.features", "moderation.index"],
     ["moderation.bundle", "moderation.formats", "moderation.formats._html_page", "moderation.formats._text_page",
-     "moderation.formats.pages", "moderation.formats.rows", "moderation.passport"],
+     "moderation.formats.packing", "moderation.formats.pages", "moderation.formats.parquet", "moderation.formats.rows",
+     "moderation.passport"],
     ["moderation.paths", "moderation.explain", "moderation.scorer", "moderation.policy"],
-    ["moderation.batch", "moderation.terminal"],
+    ["moderation.batch", "moderation.archive", "moderation.output", "moderation.partial", "moderation.terminal"],
     ["moderation.server.settings", "moderation.server.answers", "moderation.server.faults", "moderation.server.limits",
      "moderation.server.body", "moderation.server.keys", "moderation.server.logs", "moderation.server.metrics",
      "moderation.server.feedback", "moderation.server.score_map", "moderation.server.sentences",
@@ -79,7 +80,8 @@ def test_imports_point_down(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(modules("training")))
 def test_training_uses_the_lower_half(name: str) -> None:
-    upper = ("moderation.cli", "moderation.batch", "moderation.terminal", "moderation.queue", "moderation.server")
+    upper = ("moderation.cli", "moderation.batch", "moderation.archive", "moderation.output", "moderation.partial",
+             "moderation.terminal", "moderation.queue", "moderation.server")  # fmt: skip
     assert not [
         target
         for target in imports(modules("training")[name])

@@ -25,6 +25,7 @@ typedef struct {
     uint32_t *form;    /* its normalised form, code points, with room for a space at either border */
     size_t length;
     uint64_t hash; /* of the form */
+    int stretched; /* whether a character stands three times in a row */
 } Token;
 
 /* A reader of one folded text. */
@@ -141,12 +142,34 @@ static size_t match_masked(const uint32_t *f, size_t i)
     return j;
 }
 
-static inline void put(Token *t, uint32_t c, int cut)
+static inline void put(Token *t, uint32_t c)
 {
     size_t n = t->length;
-    if (UNLIKELY(cut && n >= 2 && t->form[n - 1] == c && t->form[n - 2] == c)) return;
+    t->stretched |= n >= 2 && t->form[n - 1] == c && t->form[n - 2] == c;
     t->form[t->length++] = c;
     t->hash = hash_step(t->hash, c);
+}
+
+/* Cut runs of three or more of a letter or star, as `_cut` does. */
+static void cut_runs(Token *t)
+{
+    size_t n = t->length, i = 0;
+    t->length = 0;
+    t->hash = 0;
+    while (i < n) {
+        uint32_t c = t->form[i];
+        size_t end = i + 1, keep;
+        while (end < n && t->form[end] == c) end++;
+        keep = end - i;
+        if (keep >= 3 && c == '*')
+            keep = 2;
+        else if (keep >= 3 && classify(c) & LETTER)
+            keep = (end == n && (i == 0 || c == 'l' || c == 's')) ? 2 : 1;
+        for (i = end; keep > 0; keep--) {
+            t->form[t->length++] = c;
+            t->hash = hash_step(t->hash, c);
+        }
+    }
 }
 
 static uint32_t leet_letter(uint32_t c)
@@ -164,7 +187,7 @@ static uint32_t leet_letter(uint32_t c)
     }
 }
 
-/* Write the form of f[i:end] as `_plain` does: leet between letters read as letters, long runs cut to two. */
+/* Write the form of f[i:end] as `_plain` does: leet between letters read as letters, long runs cut. */
 static void put_plain(Token *t, const uint32_t *f, size_t i, size_t end)
 {
     for (size_t first = i; i < end; i++) {
@@ -172,18 +195,19 @@ static void put_plain(Token *t, const uint32_t *f, size_t i, size_t end)
         if (UNLIKELY(c & LEET) && i > first && f[i - 1] & LETTER) {
             int two = i + 2 < end && f[i + 1] & LEET && f[i + 2] & LETTER;
             if (two || (i + 1 < end && f[i + 1] & LETTER)) {
-                put(t, leet_letter(code(c)), 1);
-                if (two) put(t, leet_letter(code(f[++i])), 1);
+                put(t, leet_letter(code(c)));
+                if (two) put(t, leet_letter(code(f[++i])));
                 continue;
             }
         }
-        put(t, code(c), c & LETTER || code(c) == '*');
+        put(t, code(c));
     }
+    if (UNLIKELY(t->stretched)) cut_runs(t);
 }
 
 static void put_name(Token *t, const char *name)
 {
-    while (*name) put(t, (uint32_t)*name++, 0);
+    while (*name) put(t, (uint32_t)*name++);
 }
 
 /* Read the next token; 0 at the end of the text. Its form is kept until `scan_group`. */
@@ -194,6 +218,7 @@ static int scan_next(Scanner *s, Token *t)
     t->form = s->memory + s->used + 1;
     t->length = 0;
     t->hash = 0;
+    t->stretched = 0;
     for (;; i++) {
         uint32_t c;
         while (f[i] & SPACE) i++;
@@ -212,7 +237,8 @@ static int scan_next(Scanner *s, Token *t)
                 }
                 if (c & LETTER && (end = match_spaced(f, i))) {
                     for (size_t k = i; k < end; k++)
-                        if (f[k] & LETTER) put(t, code(f[k]), 1);
+                        if (f[k] & LETTER) put(t, code(f[k]));
+                    if (t->stretched) cut_runs(t);
                     break;
                 }
                 if ((end = match_masked(f, i))) {
@@ -233,8 +259,8 @@ static int scan_next(Scanner *s, Token *t)
         if (code(c) == '_') continue;
         if (code(c) == '-' && f[i - 1] & ALNUM && f[i + 1] & ALNUM) continue;
         for (end = i + 1; end < n && f[end] == c; end++) {}
-        put(t, code(c), 0);
-        if (end > i + 1) put(t, code(c), 0);
+        put(t, code(c));
+        if (end > i + 1) put(t, code(c));
         break;
     }
     t->end = s->place = end;

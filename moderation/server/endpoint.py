@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from anyio import to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -15,6 +16,9 @@ from moderation.server.logs import frames
 from moderation.server.service import Service
 
 logger = logging.getLogger("moderation.server")
+
+PARSED_INLINE = 1 << 16
+"""Bytes of a body that are parsed at once; more goes to a thread, so that small requests do not wait behind it."""
 
 Render = Callable[[Fault], Response]
 """Gives a fault the shape of a protocol's errors."""
@@ -30,9 +34,11 @@ class Call:
         self.raw = raw
         self.caller = caller
 
-    def json(self) -> Any:
+    async def json(self) -> Any:
         """Return the body as JSON; raise a `Fault` when it is not."""
-        return parse_json(self.raw)
+        if len(self.raw) <= PARSED_INLINE:
+            return parse_json(self.raw)
+        return await to_thread.run_sync(parse_json, self.raw)
 
     def header(self, name: bytes) -> str:
         """Return a header, given in lower case, or ""."""

@@ -312,10 +312,10 @@ def routes(service: Service) -> list[BaseRoute]:
     perspective = Perspective(service)
 
     async def analyze(call: Call) -> Response:
-        return Response(json_bytes(await perspective.analyze(call.json())), media_type=JSON)
+        return Response(json_bytes(await perspective.analyze(await call.json())), media_type=JSON)
 
     async def suggest(call: Call) -> Response:
-        return Response(json_bytes(await perspective.suggest(call.json())), media_type=JSON)
+        return Response(json_bytes(await perspective.suggest(await call.json())), media_type=JSON)
 
     methods = {"analyze": analyze, "suggestscore": suggest}
     endpoints = {name: Endpoint(service, name, answer, google.render) for name, answer in methods.items()}

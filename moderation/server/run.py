@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging.config
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
             application,
             factory=options.workers > 1,
             workers=options.workers,
-            http=BoundedProtocol,
+            http=functools.partial(BoundedProtocol, head_timeout=options.settings.head_timeout),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
             access_log=False,
@@ -102,6 +103,9 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         )
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         if options.workers == 1:
+            # uvicorn raises the signal that stopped it once more at the end; by then all is answered.
+            for sign in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(sign, signal.SIG_IGN)
             uvicorn.Server(config).run(sockets=[listener])
         else:
             Multiprocess(config, sockets=[listener]).run()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,16 +61,22 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"}
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [COMMAND, "serve", "--port", "0", *options], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            [COMMAND, "serve", "--port", "0", *options],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
         )
     try:
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())
         assert found, log.read_text()
         server = Server(process, log, found.group())
-        with closing(server.client):
+        try:
             wait_until_ready(server)
             yield server
+        finally:
+            server.client.close()
     finally:
         if process.poll() is None:
             process.terminate()

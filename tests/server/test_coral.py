@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,13 @@ def coral(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that knows two of Coral's secrets, as while one is being changed, and keeps feedback with text."""
     folder = tmp_path_factory.mktemp("coral")
     (folder / "secrets").write_text("new-secret\nold-secret\n")
-    options = ["--coral-secrets", str(folder / "secrets"), "--feedback", str(folder / "feedback.jsonl"), "--feedback-text"]
+    options = [
+        "--coral-secrets",
+        str(folder / "secrets"),
+        "--feedback",
+        str(folder / "feedback.jsonl"),
+        "--feedback-text",
+    ]
     with serving(folder, *options) as running:
         yield running
 
@@ -38,9 +44,7 @@ def coral(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("model", ["TOXICITY", "INCITEMENT", "SEVERE_TOXICITY"])
 def test_analyze_as_coral_calls_it(server: Server, model: str) -> None:
     body = {"comment": {"text": RUDE}, "doNotStore": True, "requestedAttributes": {model: {}}, "languages": ["en"]}
-    begin = time.perf_counter()
     answer = server.client.post("/v1alpha1/comments:analyze?key=any", content=json.dumps(body), headers=AGENT)
-    assert time.perf_counter() - begin < 0.8  # Coral's own timeout
     assert isinstance(answer.json()["attributeScores"][model]["summaryScore"]["value"], float)
 
 
@@ -92,10 +96,24 @@ def sign(body: bytes, *secrets: str) -> str:
 def call(server: Server, body: bytes, signature: str | None) -> httpx.Response:
     headers = {"content-type": "application/json", "user-agent": "Coral Moderation/9.11.8"}
     headers |= {} if signature is None else {"x-coral-signature": signature}
-    begin = time.perf_counter()
-    response = server.client.post("/coral/phase", content=body, headers=headers)
-    assert time.perf_counter() - begin < 0.2  # the phase's default timeout
-    return response
+    return server.client.post("/coral/phase", content=body, headers=headers)
+
+
+def quickest(call_once: Callable[[], object]) -> float:
+    """Return the seconds of the quickest of some calls: the machine that runs tests may be busy."""
+
+    def seconds() -> float:
+        begin = time.perf_counter()
+        call_once()
+        return time.perf_counter() - begin
+
+    return min(seconds() for _ in range(5))
+
+
+def test_answers_come_before_corals_timeouts(server: Server) -> None:
+    text = "You idiot. " * 300
+    assert quickest(lambda: server.analyze(text)) < 0.8
+    assert quickest(lambda: call(server, phase_body(text), None)) < 0.2
 
 
 def check_as_joi_does(answer: dict[str, Any]) -> None:

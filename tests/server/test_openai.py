@@ -69,7 +69,9 @@ def test_an_image_is_refused(client: openai.OpenAI) -> None:
         client.moderations.create(input=[part])
 
 
-@pytest.mark.parametrize("body", [{}, {"input": 5}, {"input": []}, {"input": [1]}, {"input": None}, [], "x", {"input": ["a"] * 1_001}])
+@pytest.mark.parametrize(
+    "body", [{}, {"input": 5}, {"input": []}, {"input": [1]}, {"input": None}, [], "x", {"input": ["a"] * 1_001}]
+)
 def test_errors_in_openais_shape(server: Server, body: Any) -> None:
     response = server.client.post("/v1/moderations", json=body)
     assert response.status_code == 400

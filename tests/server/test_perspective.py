@@ -213,7 +213,9 @@ def test_unsupported_languages_can_be_dropped(server: Server) -> None:
     assert answer.json()["attributeScores"] == {}
 
 
-@pytest.mark.parametrize("text", ["ok", "🔥", "lol", "?!", "hhhhhh", "42", " ", "Das ist nicht gut und die ist es auch"])
+@pytest.mark.parametrize(
+    "text", ["ok", "🔥", "lol", "?!", "hhhhhh", "42", " ", "Das ist nicht gut und die ist es auch"]
+)
 def test_no_text_is_refused_for_its_language(server: Server, text: str) -> None:
     assert server.analyze(text).status_code == 200
 
@@ -268,7 +270,11 @@ def test_a_key_is_asked_for_where_keys_are_set(keyed: Server) -> None:
         assert info["reason"] == "API_KEY_INVALID"
     assert keyed.analyze(TWO, key="secret-one").status_code == 200
     body = BASE
-    for headers in ({"x-goog-api-key": "secret-one"}, {"authorization": "Bearer secret-one"}, {"x-api-key": "secret-one"}):
+    for headers in (
+        {"x-goog-api-key": "secret-one"},
+        {"authorization": "Bearer secret-one"},
+        {"x-api-key": "secret-one"},
+    ):
         assert keyed.client.post("/v1alpha1/comments:analyze", json=body, headers=headers).status_code == 200
 
 
@@ -320,7 +326,9 @@ def test_cors_is_opt_in(server: Server, keyed: Server) -> None:
     other = keyed.client.options("/v1alpha1/comments:analyze", headers=asked | {"origin": "https://other.example"})
     assert "access-control-allow-origin" not in other.headers
     body = {"comment": {"text": TWO}, "requestedAttributes": {"TOXICITY": {}}}
-    real = keyed.client.post("/v1alpha1/comments:analyze?key=secret-one", json=body, headers={"origin": "https://news.example"})
+    real = keyed.client.post(
+        "/v1alpha1/comments:analyze?key=secret-one", json=body, headers={"origin": "https://news.example"}
+    )
     assert real.headers["access-control-allow-origin"] == "https://news.example"
     without = server.client.post("/v1alpha1/comments:analyze", json=body, headers={"origin": "https://news.example"})
     assert "access-control-allow-origin" not in without.headers

@@ -48,7 +48,11 @@ def test_google_analyze(service: Any, server: Server) -> None:
 
 
 def test_google_suggestscore(service: Any) -> None:
-    body = {"comment": {"text": "a"}, "attributeScores": {"TOXICITY": {"summaryScore": {"value": 1}}}, "clientToken": "t"}
+    body = {
+        "comment": {"text": "a"},
+        "attributeScores": {"TOXICITY": {"summaryScore": {"value": 1}}},
+        "clientToken": "t",
+    }
     assert service.comments().suggestscore(body=body).execute()["clientToken"] == "t"
 
 

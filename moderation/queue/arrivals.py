@@ -111,7 +111,9 @@ class Arrivals:
 
     def _write(self, connection: Connection, new: Sequence[tuple[int, Incoming, bool]]) -> None:
         """Write versions, and scores of what goes into the queue."""
-        connection.execute(insert(versions), [_version(ref, 1, one, self._database) for ref, one, _ in new])
+        connection.execute(
+            insert(versions), [_version(ref, 1, one, self._database, explain=queued) for ref, one, queued in new]
+        )
         queued = [row for ref, one, into_queue in new if into_queue for row in _scores(ref, one)]
         if queued:
             connection.execute(insert(scores), queued)
@@ -161,7 +163,7 @@ class Arrivals:
         if edited:
             values |= {name: row[name] for name in ("created", "language") if row[name] is not None}
         with tallied(self._database, connection, [known.id]):
-            version = _version(known.id, number, one, self._database)
+            version = _version(known.id, number, one, self._database, explain=base == "queued")
             if edited:
                 connection.execute(insert(versions), version)
             else:
@@ -185,9 +187,10 @@ def deciding(one: Incoming) -> str:
     return one.verdict.label or max(probabilities, key=lambda label: (probabilities[label], label))
 
 
-def _version(ref: int, number: int, one: Incoming, database: Database) -> dict[str, Any]:
+def _version(ref: int, number: int, one: Incoming, database: Database, *, explain: bool) -> dict[str, Any]:
+    given = one.spans if not callable(one.spans) else one.spans() if explain else ()
     spans: dict[str, list[tuple[int, int, float]]] = {}
-    for span in one.spans or one.verdict.reasons:
+    for span in given or one.verdict.reasons:
         spans.setdefault(span.label, []).append((span.start, span.end, round(span.weight, 4)))
     return {
         "comment_id": ref,

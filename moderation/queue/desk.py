@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from random import SystemRandom
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
@@ -24,18 +25,23 @@ from moderation.queue.listing import item
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import FINAL, Stage, active, lock, settle, stage_of, standing
 from moderation.queue.reasons import GROUNDS, VISIBILITIES, Reason
-from moderation.queue.rows import filtered, open_to, order_by, pasts
+from moderation.queue.rows import SAMPLED, filtered, open_to, order_by, pasts
 from moderation.queue.schema import comments, decisions, skips, users, versions
 from moderation.queue.values import Filter, Item, Order, Outcome, Past, Ruling
 
 CLAIM = timedelta(minutes=5)
 """How long a comment is kept for the moderator who has it before them, from when they last took it up."""
 
+MIX = 0.05
+"""How often a moderator is given a comment of the random sample, which by severity would come last."""
+
 SKIP = timedelta(hours=8)
 """How long a skipped comment is not given to the same moderator again: a shift."""
 
 LONGEST_NOTE = 10_000
 """Characters of a note, a clause or a message to the author."""
+
+_chance = SystemRandom().random
 
 SENIOR = ("senior", "admin")
 """Roles that decide on escalated comments and revise others' decisions."""
@@ -53,9 +59,10 @@ class _Made:
 class Desk:
     """Gives comments to moderators and keeps what they decide."""
 
-    def __init__(self, database: Database, reasons: dict[str, Reason]) -> None:
+    def __init__(self, database: Database, reasons: dict[str, Reason], mix: float) -> None:
         self._database = database
         self._reasons = reasons
+        self._mix = mix
 
     def claim(
         self, moderator: str, chosen: Filter | None = None, *, order: Order = "severity", hold: int = 1
@@ -80,8 +87,13 @@ class Desk:
             kept = self._some(connection, chosen, user.id, now, [mine], by, hold)
             more = hold - len(kept)
             free = or_(comments.c.claimed_by.is_(None), comments.c.claimed_until <= now)
-            fresh = self._some(connection, chosen, user.id, now, [free], by, more) if more else []
-            got = kept + fresh
+            drawn = sum(_chance() < self._mix for _ in range(more))
+            oldest = (comments.c.id,)
+            mixed = self._some(connection, chosen, user.id, now, [free, SAMPLED], oldest, drawn) if drawn else []
+            more -= len(mixed)
+            others = [free, comments.c.id.not_in(mixed)] if mixed else [free]
+            fresh = self._some(connection, chosen, user.id, now, others, by, more) if more else []
+            got = kept + mixed + fresh
             connection.execute(
                 update(comments)
                 .where(comments.c.claimed_by == user.id, comments.c.id.not_in(got))

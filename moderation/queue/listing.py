@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,17 @@ from moderation.comment import Comment
 from moderation.errors import InputError, NotFound
 from moderation.queue.columns import Moment
 from moderation.queue.database import Database
-from moderation.queue.rows import comment_of, entries, entry, filtered, order_by, pasts, user_id, version_of
+from moderation.queue.rows import (
+    MAX_REASONS,
+    comment_of,
+    entries,
+    entry,
+    filtered,
+    order_by,
+    pasts,
+    user_id,
+    version_of,
+)
 from moderation.queue.schema import appeals, articles, comments, decisions, scores, tallies, versions
 from moderation.queue.values import ORDERS, Bar, Counts, Entry, Filter, Item, Order, Page, Past, Record, Version
 
@@ -220,7 +231,7 @@ def item(
         site=row.site,
         comment=comment_of(row),
         state="queued" if row.waiting else row.state,
-        version=version_of(version, row.name),
+        version=_blind(version_of(version, row.name), row.label) if row.waiting else version_of(version, row.name),
         label=row.label,
         probability=row.score,
         severity=row.severity,
@@ -240,6 +251,15 @@ def item(
         if any(one.decision.act != "undo" and not one.undone for one in history)
         else None,
     )
+
+
+def _blind(version: Version, label: str) -> Version:
+    """Return a version as who decides sees it: what is here by chance looks like what was flagged."""
+    if version.verdict.action != "allow":
+        return version
+    towards = [span for span in version.spans if span.label == label and span.weight > 0]
+    reasons = tuple(sorted(towards, key=lambda span: (-span.weight, span.start))[:MAX_REASONS])
+    return replace(version, verdict=replace(version.verdict, action="review", label=label, reasons=reasons))
 
 
 def _parent(connection: Connection, row: Row[Any]) -> Comment | None:

@@ -27,8 +27,8 @@ def announce(database: Database, connection: Connection, numbers: Sequence[int])
     ).all()
     now = database.now()
     events = [
-        {"event": f"decision-{row.id}", "webhook_id": hook.id, "body": _body(row), "created": now, "attempts": 0,
-         "due": now}
+        {"event": f"decision-{row.id}", "webhook_id": hook.id, "comment_id": row.comment_id, "body": _body(row),
+         "created": now, "attempts": 0, "due": now}
         for row in rows
         for hook in hooks
         if hook.site in (None, row.site)

@@ -17,7 +17,13 @@ from moderation.queue.values import Entry, Filter, Order, Past, Version
 WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
 """Written out, so that a database sees that the partial indexes hold what is asked for."""
 
+SAMPLED: ColumnElement[bool] = literal_column("comments.waiting > 0 AND comments.origin = 'sample'")
+"""What waits by chance."""
+
 _MARKED: ColumnElement[bool] = literal_column("scores.waiting > 0 AND scores.marked")
+
+MAX_REASONS = 5
+"""Words given as reasons in a verdict."""
 
 claimer = users.alias("claimer")
 
@@ -137,7 +143,7 @@ def version_of(row: Row[Any], name: str) -> Version:
         text=row.text,
         received=row.received,
         score=Score(name, row.model_id, row.probabilities, row.truncated),
-        verdict=Verdict(name, row.action, row.policy_id, row.label, row.threshold, tuple(reasons[:5])),
+        verdict=Verdict(name, row.action, row.policy_id, row.label, row.threshold, tuple(reasons[:MAX_REASONS])),
         severity=row.severity,
         spans=tuple(sorted(spans, key=lambda span: (span.start, span.label))),
     )

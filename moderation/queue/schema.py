@@ -115,6 +115,12 @@ Index(
     postgresql_where=text("waiting = 2"),
 )
 Index(
+    "ix_waiting_sample",
+    comments.c.id,
+    sqlite_where=text("waiting > 0 AND origin = 'sample'"),
+    postgresql_where=text("waiting > 0 AND origin = 'sample'"),
+)
+Index(
     "ix_claims",
     comments.c.claimed_by,
     sqlite_where=text("claimed_by IS NOT NULL"),
@@ -311,6 +317,7 @@ outbox = Table(
     Column("id", Key, primary_key=True),
     Column("event", String(40), nullable=False),
     Column("webhook_id", Key, ForeignKey(webhooks.c.id), nullable=False),
+    Column("comment_id", Key, ForeignKey(comments.c.id), nullable=False),
     Column("body", Json, nullable=False),
     Column("created", Moment, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -319,6 +326,7 @@ outbox = Table(
     Column("answer", String(200)),
     UniqueConstraint("event", "webhook_id"),
 )
+Index("ix_outbox_comment", outbox.c.comment_id, outbox.c.webhook_id)
 Index(
     "ix_outbox_due",
     outbox.c.due,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -32,8 +32,9 @@ class Incoming:
     """What the policy advises."""
     severity: float
     """`Policy.severity` of the score: 1 where the first threshold is just reached."""
-    spans: Sequence[Span] = ()
-    """Words and their weights for the labels that the page is to explain; `Explanation.spans`, or some of them."""
+    spans: Sequence[Span] | Callable[[], Sequence[Span]] = ()
+    """Words and their weights for the labels that the page is to explain; a function is called only for comments that
+    go into the queue, so that what is let through need not be explained."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("waiting > 0"),
     )
     op.create_index(
+        "ix_waiting_sample",
+        "comments",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("waiting > 0 AND origin = 'sample'"),
+        postgresql_where=sa.text("waiting > 0 AND origin = 'sample'"),
+    )
+    op.create_index(
         "ix_waiting_second",
         "comments",
         ["first_by"],
@@ -196,29 +204,6 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("waiting > 0"),
         postgresql_where=sa.text("waiting > 0"),
-    )
-    op.create_table(
-        "outbox",
-        sa.Column("id", Key, nullable=False),
-        sa.Column("event", sa.String(length=40), nullable=False),
-        sa.Column("webhook_id", Key, nullable=False),
-        sa.Column("body", Json(), nullable=False),
-        sa.Column("created", Moment(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("due", Moment(), nullable=False),
-        sa.Column("delivered", Moment(), nullable=True),
-        sa.Column("answer", sa.String(length=200), nullable=True),
-        sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name="fk_outbox_webhook_id_webhooks"),
-        sa.PrimaryKeyConstraint("id", name="pk_outbox"),
-        sa.UniqueConstraint("event", "webhook_id", name="uq_outbox_event"),
-    )
-    op.create_index(
-        "ix_outbox_due",
-        "outbox",
-        ["due"],
-        unique=False,
-        sqlite_where=sa.text("delivered IS NULL"),
-        postgresql_where=sa.text("delivered IS NULL"),
     )
     op.create_table(
         "sessions",
@@ -264,6 +249,32 @@ def upgrade() -> None:
     )
     op.create_index("ix_appeals_comment", "appeals", ["comment_id"], unique=False)
     op.create_index("ix_appeals_state", "appeals", ["state", "opened"], unique=False)
+    op.create_table(
+        "outbox",
+        sa.Column("id", Key, nullable=False),
+        sa.Column("event", sa.String(length=40), nullable=False),
+        sa.Column("webhook_id", Key, nullable=False),
+        sa.Column("comment_id", Key, nullable=False),
+        sa.Column("body", Json(), nullable=False),
+        sa.Column("created", Moment(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due", Moment(), nullable=False),
+        sa.Column("delivered", Moment(), nullable=True),
+        sa.Column("answer", sa.String(length=200), nullable=True),
+        sa.ForeignKeyConstraint(["comment_id"], ["comments.id"], name="fk_outbox_comment_id_comments"),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name="fk_outbox_webhook_id_webhooks"),
+        sa.PrimaryKeyConstraint("id", name="pk_outbox"),
+        sa.UniqueConstraint("event", "webhook_id", name="uq_outbox_event"),
+    )
+    op.create_index("ix_outbox_comment", "outbox", ["comment_id", "webhook_id"], unique=False)
+    op.create_index(
+        "ix_outbox_due",
+        "outbox",
+        ["due"],
+        unique=False,
+        sqlite_where=sa.text("delivered IS NULL"),
+        postgresql_where=sa.text("delivered IS NULL"),
+    )
     op.create_table(
         "scores",
         sa.Column("comment_id", Key, nullable=False),

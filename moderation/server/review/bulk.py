@@ -58,10 +58,17 @@ def _previewed(visit: Visit, chosen: Filter) -> dict[str, Any]:
     return {
         "preview": visit.store.bulks.preview(visit.name, chosen),
         "reasons": list(visit.store.reasons.values()),
+        "suggested": _suggested(visit, chosen.label),
         "key": secrets.token_urlsafe(12),
         "now": visit.store.database.now(),
         "blur": visit.user.preferences.blur,
     }
+
+
+def _suggested(visit: Visit, label: str | None) -> str | None:
+    """Return the reason that says a label and least besides it."""
+    fitting = [reason for reason in visit.store.reasons.values() if reason.labels.get(label or "")]
+    return min(fitting, key=lambda reason: len(reason.labels)).code if fitting else None
 
 
 def _chosen(visit: Visit) -> Filter:

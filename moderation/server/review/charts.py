@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from moderation.queue import Bar, Week
 
-WIDTH, HEIGHT = 800.0, 180.0
+WIDTH, HEIGHT = 1000.0, 130.0
 """Size of the histogram in units of its own."""
 
 

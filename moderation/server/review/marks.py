@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ FOLD = 1_600
 MOST = 20_000
 """Characters that a card carries at all; the rest is on the comment's own page."""
 
-FAINTEST = 0.12
+FAINTEST = 0.2
 """Share of a label's heaviest word below which a word is not marked."""
 
 STEPS = 4
@@ -60,7 +61,7 @@ def pieces(text: str, spans: Sequence[Span], start: int = 0, end: int | None = N
     words: dict[tuple[int, int], list[Weight]] = defaultdict(list)
     for span in spans:
         step = _step(span.weight, heaviest[span.label])
-        if step and start <= span.start < span.end <= end:
+        if step and start <= span.start < span.end <= end and _word(text[span.start : span.end]):
             words[span.start, span.end].append(Weight(span.label, span.weight, step))
     out: list[Piece] = []
     at = start
@@ -83,13 +84,18 @@ def _step(weight: float, heaviest: float) -> str:
     return str(min(STEPS, 1 + int(share * STEPS))) if share >= FAINTEST else ""
 
 
+def _word(text: str) -> bool:
+    """Whether there is more than punctuation to see; what a full stop weighs tells a reader nothing."""
+    return not all(char.isspace() or char in string.punctuation for char in text)
+
+
 def drivers(text: str, spans: Sequence[Span], label: str, most: int = 6) -> list[tuple[str, float]]:
     """Return the words that pull most towards a label, heaviest first, each once with its weights added up."""
     total: dict[str, float] = defaultdict(float)
     for span in spans:
         if span.label == label:
             total[text[span.start : span.end].casefold()[:40]] += span.weight
-    towards = [(word, weight) for word, weight in total.items() if weight > 0 and word.strip()]
+    towards = [(word, weight) for word, weight in total.items() if weight > 0 and _word(word)]
     return sorted(towards, key=lambda one: (-one[1], one[0]))[:most]
 
 

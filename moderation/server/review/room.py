@@ -23,6 +23,7 @@ from moderation.policy import Policy
 from moderation.queue import Session, Store, User
 from moderation.queue.people import Role
 from moderation.scorer import Scorer
+from moderation.server.logs import frames
 from moderation.server.review import words
 from moderation.server.settings import Settings
 
@@ -214,6 +215,9 @@ class Door:
             return self.handler(visit)
         except ModerationError as error:
             return failed(visit, error)
+        except Exception as error:
+            logger.error("a page failed", extra={"error": frames(error)})
+            return failed(visit, ModerationError())
 
     def _admit(self, visit: Visit) -> None:
         if visit.request.method == "POST":
@@ -232,14 +236,12 @@ def failed(visit: Visit, error: ModerationError) -> Response:
         visit.store.people.forbidden(who, what, address=visit.address)
         logger.warning("forbidden", extra={"what": what})
     headers = {"retry-after": "2"} if error.status == 503 else {}
-    detail = str(error) if error.status != 500 else "The server could not do this; its log has the place."
-    if error.status == 500:
-        logger.error("a page failed", extra={"error": type(error).__name__})
+    detail = str(error) if error.status != 500 else "the server could not do this; its log has the place"
     try:
         if visit.scripted:
             response = visit.json({"error": detail, "by": getattr(error, "by", None)}, error.status)
         else:
-            response = visit.render("error.html", error.status, detail=detail, status=error.status)
+            response = visit.render("error.html", error.status, detail=detail, code=error.status)
     except StoreError:  # the page's own frame needs the store
         response = HTMLResponse(f"<p>{error.status}: the queue's database cannot be used now.</p>", 503, HEADERS)
     response.headers.update(headers)

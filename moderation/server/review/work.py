@@ -180,7 +180,10 @@ def card(
     """Return everything that the template of one comment needs; `acts` False leaves the buttons out."""
     version, asked = item.version, visit.request.query_params.get("show")
     probabilities = version.score.probabilities
-    ranked = sorted(probabilities, key=lambda name: (name not in visit.room.policy.thresholds, -probabilities[name]))
+    thresholds = visit.room.policy.thresholds
+    ranked = sorted(probabilities, key=lambda name: (name not in thresholds, -probabilities[name]))
+    scores = [(name, probabilities[name], thresholds.get(name, {})) for name in ranked]
+    likely = {name for name, probability, limits in scores if limits or probability >= 0.1 or name == item.label}
     shown = asked if asked in probabilities else item.label
     whole = visit.request.query_params.get("whole") == "yes"
     fold, cut = marks.folded(version.text, whole)
@@ -190,7 +193,8 @@ def card(
     return {
         "item": item,
         "shown": shown,
-        "scores": [(name, probabilities[name], visit.room.policy.thresholds.get(name, {})) for name in ranked],
+        "scores": [score for score in scores if score[0] in likely],
+        "others": [score for score in scores if score[0] not in likely],
         "drivers": {name: marks.drivers(version.text, version.spans, name) for name in ranked},
         "head": marks.pieces(version.text, version.spans, 0, fold),
         "rest": marks.pieces(version.text, version.spans, fold, cut),
@@ -221,7 +225,7 @@ def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:
     return {
         "labels": visit.store.listing.labels(),
         "sites": visit.store.listing.sites(),
-        "articles": visit.store.listing.articles(choice.filter.site),
+        "articles": visit.store.listing.articles(site=choice.filter.site),
     }
 
 

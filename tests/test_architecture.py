@@ -27,8 +27,8 @@ FLOORS = [
      "moderation.queue.bulk", "moderation.queue.appeals", "moderation.queue.people", "moderation.queue.statistics",
      "moderation.queue.store", "moderation.queue"],
     ["moderation.explain", "moderation.scorer", "moderation.policy"],
-    ["moderation.batch", "moderation.terminal"],
-    ["moderation", "moderation.cli.scoring", "moderation.cli"],
+    ["moderation.batch", "moderation.terminal", "moderation.intake"],
+    ["moderation", "moderation.cli.scoring", "moderation.cli.queueing", "moderation.cli"],
 ]  # fmt: skip
 RANK = {name: rank for rank, name in enumerate(name for floor in FLOORS for name in floor)}
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from moderation.errors import InputError
 from moderation.queue.database import Database
-from moderation.queue.outcome import lock, settle, tallied
+from moderation.queue.outcome import add_to_tallies, lock, settle, tallied
 from moderation.queue.schema import articles, comments, scores, versions
 from moderation.queue.values import Arrived, Incoming, Intake
 
@@ -53,7 +53,7 @@ class Arrivals:
         both = list(zip(chunk, rows, strict=True))
         new = [(fresh[one.comment.id], one, row["base"] == "queued") for one, row in both if one.comment.id in fresh]
         if new:
-            self._write(connection, new)
+            self._write(connection, new, site)
         totals: Counter[str] = Counter(new=len(new), queued=sum(queued for *_, queued in new))
         if again := [(one, row) for one, row in both if one.comment.id not in fresh]:
             totals.update(self._again(connection, again, site))
@@ -103,21 +103,25 @@ class Arrivals:
             "uncertainty": 4 * p * (1 - p),
             "origin": "policy" if flagged else "sample" if sampled else "request",
             "base": "queued" if queued else "passed",
-            "state": "passed",  # settled below, once versions and scores are there
-            "waiting": 0,
+            "state": "queued" if queued else "passed",
+            "waiting": int(queued),
             "double": queued and _chance() < intake.double,
             "in_bulk": False,
         }
 
-    def _write(self, connection: Connection, new: Sequence[tuple[int, Incoming, bool]]) -> None:
-        """Write versions, and scores of what goes into the queue."""
+    def _write(self, connection: Connection, new: Sequence[tuple[int, Incoming, bool]], site: str) -> None:
+        """Write versions, and scores of what goes into the queue, and count it."""
         connection.execute(
             insert(versions), [_version(ref, 1, one, self._database, explain=queued) for ref, one, queued in new]
         )
-        queued = [row for ref, one, into_queue in new if into_queue for row in _scores(ref, one)]
-        if queued:
-            connection.execute(insert(scores), queued)
-            settle(self._database, connection, [ref for ref, _, into_queue in new if into_queue])
+        waiting = [(ref, one) for ref, one, queued in new if queued]
+        if not waiting:
+            return
+        rows = [row for ref, one in waiting for row in _scores(ref, one, 1)]
+        connection.execute(insert(scores), rows)
+        change = Counter((site, row["label"], "queued") for row in rows if row["marked"])
+        change[site, "", "queued"] = len(waiting)
+        add_to_tallies(self._database, connection, change)
 
     def _again(
         self, connection: Connection, again: Sequence[tuple[Incoming, dict[str, Any]]], site: str
@@ -209,7 +213,7 @@ def _version(ref: int, number: int, one: Incoming, database: Database, *, explai
     }
 
 
-def _scores(ref: int, one: Incoming, waiting: int = 0) -> Iterator[dict[str, Any]]:
+def _scores(ref: int, one: Incoming, waiting: int) -> Iterator[dict[str, Any]]:
     first = deciding(one)
     for label, p in one.score.probabilities.items():
         yield {"comment_id": ref, "label": label, "score": p, "marked": label == first or p >= 0.5,

@@ -14,7 +14,7 @@ from moderation.queue.desk import SENIOR, Desk, decision_values
 from moderation.queue.listing import Listing
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import AFTER, FINAL, active, lock, settle
-from moderation.queue.rows import entries, entry, filtered, in_range
+from moderation.queue.rows import counted, entries, entry, filtered, in_range
 from moderation.queue.schema import bulks, comments, decisions, scores, users
 from moderation.queue.values import Bulk, Filter, Preview, Ruling
 
@@ -39,7 +39,7 @@ class Bulks:
             user = self._desk._user(connection, moderator)
             now = self._database.now()
             score = scores.c.score if chosen.label else comments.c.score
-            whole = connection.scalar(filtered(select(func.count()).select_from(comments), chosen)) or 0
+            whole = connection.scalar(counted([func.count()], chosen)) or 0
             free = self._free(chosen, user.id)
             count, mean = connection.execute(free.with_only_columns(func.count(), func.avg(score))).one()
             some = free.with_only_columns(comments.c.id).order_by(func.random()).limit(sample)

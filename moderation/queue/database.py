@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Database:
     def __init__(self, where: Path | str, *, now: Callable[[], datetime] = _now) -> None:
         self.now = now
         self.engine = _engine(where)
+        # SQLite's own waiting is by chance: threads of one process queue up here instead, first come, first served.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         self.name = self.engine.url.render_as_string(hide_password=True)
 
     @property
@@ -68,14 +71,17 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """Open a transaction that writes: all of it is kept on disk when the block ends, or none of it.
 
-        On SQLite it is immediate: it waits for its turn at the beginning, so that what it reads stays true.
+        On SQLite it is immediate: it waits for its turn at the beginning, so that what it reads stays true. One that is
+        not `durable` does not wait for the disk; if the power goes it may be lost, as a whole. Claims are such.
         """
-        with self._errors(), self.engine.connect() as plain:
-            connection = plain.execution_options(writes=True)
+        with self._turn, self._errors(), self.engine.connect() as plain:
+            connection = plain.execution_options(writes="durably" if durable else "soon")
             with connection.begin():
+                if not durable and not self.is_sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
 
     @contextmanager
@@ -113,7 +119,7 @@ class Database:
             if MigrationContext.configure(plain).get_current_revision() == head:
                 return
             plain.rollback()
-            connection = plain.execution_options(writes=True)
+            connection = plain.execution_options(writes="durably")
             with connection.begin():
                 if not self.is_sqlite:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
@@ -122,6 +128,11 @@ class Database:
                     command.upgrade(config, "head")
                 except CommandError:
                     raise StoreForeign(f"{self.name}: written by a later version of this program") from None
+
+    def optimise(self) -> None:
+        """Let the database look at its tables anew, so that it finds the best way through them; done after imports."""
+        with self.write() as connection:
+            connection.exec_driver_sql("ANALYZE")
 
     def close(self) -> None:
         """Close all connections."""
@@ -162,7 +173,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     for pragma in (
         f"busy_timeout = {BUSY_SECONDS * 1000}",
         "journal_mode = WAL",
-        "synchronous = FULL",  # with WAL, NORMAL could lose acknowledged decisions when the power goes
         "foreign_keys = ON",
         "cache_size = -32000",
         "secure_delete = ON",  # what is erased is overwritten
@@ -171,5 +181,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
+    writes = connection.get_execution_options().get("writes")
+    if writes:
+        # With a write-ahead log, NORMAL leaves the log to the next durable commit, and FULL waits for the disk.
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if writes == 'durably' else 'NORMAL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

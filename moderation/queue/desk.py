@@ -78,7 +78,7 @@ class Desk:
             raise InputError(f"state: only waiting comments can be claimed, got {chosen.state!r}")
         if not 1 <= hold <= 50:
             raise InputError(f"hold: expected 1 to 50 comments, got {hold}")
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             now = self._database.now()
             user = self._user(connection, moderator)
             first, tie, highest = order_by(order, chosen.label)
@@ -103,6 +103,7 @@ class Desk:
                 connection.execute(
                     update(comments).where(comments.c.id.in_(got)).values(claimed_by=user.id, claimed_until=now + CLAIM)
                 )
+        with self._database.read() as connection:
             return [item(connection, ref, now, user.id) for ref in got]
 
     def _some(
@@ -125,7 +126,7 @@ class Desk:
         Raises `NotFound`; `ClaimTaken` when another moderator has it. A comment that does not wait any more comes
         back unclaimed.
         """
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             now = self._database.now()
             user = self._user(connection, moderator)
             row = self._comment(connection, ref)
@@ -138,7 +139,7 @@ class Desk:
 
     def renew(self, moderator: str, refs: Sequence[int]) -> list[int]:
         """Prolong claims; return those that the moderator still holds (also expired ones that nobody took)."""
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             user = self._user(connection, moderator)
             held = comments.c.id.in_(list(refs)), comments.c.claimed_by == user.id
             connection.execute(update(comments).where(*held).values(claimed_until=self._database.now() + CLAIM))
@@ -146,7 +147,7 @@ class Desk:
 
     def release(self, moderator: str, refs: Sequence[int] | None = None) -> int:
         """Give back claimed comments, or all of them (None), as when signing out; return how many."""
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             user = self._user(connection, moderator)
             held = [comments.c.claimed_by == user.id]
             if refs is not None:

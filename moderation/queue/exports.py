@@ -17,7 +17,7 @@ from moderation.queue.database import Database
 from moderation.queue.outcome import AFTER
 from moderation.queue.reasons import Reason
 from moderation.queue.rows import past
-from moderation.queue.schema import comments, decisions, users, versions
+from moderation.queue.schema import comments, decisions, undoing, users, versions
 
 CLEAN = {"incitement": 0, "abuse": 0, "threat": 0, "insult": 0, "identity_attack": 0, "severe_abuse": 0}
 """What an approval teaches. Profanity and lewdness stay unknown: many a site lets them pass."""
@@ -123,7 +123,7 @@ class Exports:
 
     def _rows(self, since: datetime | None, site: str | None) -> Iterator[Any]:
         """Yield the decision on which each comment's standing rests, a chunk of decisions at a time."""
-        undoing, later, gone = aliased(decisions), aliased(decisions), aliased(decisions)
+        later, gone = aliased(decisions), aliased(decisions)
         replaced = (
             select(later.c.id)
             .outerjoin(gone, gone.c.undoes == later.c.id)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
-from sqlalchemy.orm import aliased
 
 from moderation.queue.database import Database
-from moderation.queue.schema import comments, decisions, scores, tallies
+from moderation.queue.schema import comments, decisions, scores, tallies, undoing
 
 State = Literal["passed", "queued", "escalated", "approved", "rejected"]
 """Where a comment stands: let through by the policy, waiting for a person, or as a person left it."""
@@ -80,7 +79,6 @@ def stage_of(comment: Row[Any], user_id: int) -> Stage:
 
 def active(connection: Connection, comment_ids: Iterable[int]) -> dict[int, list[Any]]:
     """Return, per comment, the decisions on its current version that nobody has undone, oldest first."""
-    undoing = aliased(decisions)
     rows = connection.execute(
         select(decisions.c.id, decisions.c.comment_id, decisions.c.act, decisions.c.stage, decisions.c.user_id,
                decisions.c.bulk_id, decisions.c.decided)

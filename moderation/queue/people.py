@@ -274,7 +274,7 @@ class People:
         if row is None or row.since < now - SHIFT or row.seen < now - IDLE:
             return None
         if row.seen < now - timedelta(minutes=1):  # not a write for every page
-            with self._database.write() as connection:
+            with self._database.write(durable=False) as connection:
                 connection.execute(update(sessions).where(sessions.c.digest == _digest(secret)).values(seen=now))
         return Session(_user(row), row.csrf, row.since)
 
@@ -343,7 +343,7 @@ class People:
         if row is None or row.revoked or (row.expires and row.expires <= now) or scope not in row.scopes:
             return None
         if row.used is None or row.used < now - timedelta(hours=1):
-            with self._database.write() as connection:
+            with self._database.write(durable=False) as connection:
                 connection.execute(update(tokens).where(tokens.c.id == row.id).values(used=now))
         return _token(row)
 

@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, literal_column, or_, select, true
-from sqlalchemy.orm import aliased
 
 from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
 from moderation.errors import NotFound
-from moderation.queue.schema import articles, comments, decisions, scores, skips, users, versions
+from moderation.queue.schema import articles, comments, decisions, scores, skips, undoing, users, versions
 from moderation.queue.values import Entry, Filter, Order, Past, Version
 
 WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
@@ -65,6 +64,16 @@ def filtered(query: Any, chosen: Filter) -> Any:
     if joined:
         query = query.join(scores, scores.c.comment_id == comments.c.id)
     return query.where(*where)
+
+
+def counted(columns: Sequence[Any], chosen: Filter) -> Any:
+    """Return a query that counts over a filter: over `scores` alone where that can tell, else over `comments`."""
+    elsewhere = (chosen.site, chosen.article, chosen.author) != (None, None, None)
+    if chosen.label is None or chosen.state != "waiting" or elsewhere:
+        return filtered(select(*columns).select_from(comments), chosen)
+    marked = chosen.low is None and chosen.high is None
+    where = [scores.c.label == chosen.label, _MARKED if marked else scores.c.waiting.in_((1, 2))]
+    return select(*columns).select_from(scores).where(*where, *in_range(scores.c.score, chosen))
 
 
 def order_by(order: Order, label: str | None) -> tuple[Any, Any, bool]:
@@ -151,7 +160,6 @@ def version_of(row: Row[Any], name: str) -> Version:
 
 def pasts(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Past]:
     """Return decisions, oldest first; with a limit, the latest ones."""
-    undoing = aliased(decisions)
     query = (
         select(decisions, users.c.name.label("moderator"), comments.c.name, comments.c.site, undoing.c.id.label("gone"))
         .join(users, users.c.id == decisions.c.user_id)

@@ -208,6 +208,9 @@ Index("ix_decisions_user", decisions.c.user_id, decisions.c.decided)
 Index("ix_decisions_decided", decisions.c.decided)
 Index("ix_decisions_bulk", decisions.c.bulk_id)
 
+undoing = decisions.alias("undoing")
+"""The row that takes a decision back, for outer joins. Aliases are made once: that costs more than most queries."""
+
 bulks = Table(
     "bulks",
     metadata,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from moderation.queue.database import Database
 from moderation.queue.outcome import FINAL
 from moderation.queue.rows import pasts
-from moderation.queue.schema import comments, decisions, users
+from moderation.queue.schema import comments, decisions, undoing, users
 from moderation.queue.values import Past
 
 
@@ -98,7 +98,6 @@ class Statistics:
 
     def work(self, since: datetime | None = None) -> list[Work]:
         """Return what each moderator did, busiest first."""
-        undoing = aliased(decisions)
         query = (
             select(users.c.name, decisions.c.act, decisions.c.bulk_id.is_not(None).label("bulk"),
                    undoing.c.id.is_not(None).label("undone"), func.count().label("n"))
@@ -175,7 +174,7 @@ class Statistics:
                 week = found[_monday(when)]
                 week["received"] += n
                 week["flagged"] += n if origin == "policy" else 0
-            day, undoing = self._day(decisions.c.decided), aliased(decisions)
+            day = self._day(decisions.c.decided)
             made = (
                 select(day, decisions.c.act, decisions.c.action, decisions.c.sampled, func.count())
                 .outerjoin(undoing, undoing.c.undoes == decisions.c.id)

@@ -15,18 +15,20 @@ from tests.conftest import ROOT
 # The floors of `moderation`, lowest first. A file imports only from floors below its own, or from its own where the
 # file stands further left.
 FLOORS = [
-    ["moderation.errors", "moderation.text", "moderation.comment"],
-    ["moderation.features"],
+    ["moderation.errors", "moderation.text", "moderation.comment", "moderation.kernel"],
+    ["moderation.features", "moderation.index"],
     ["moderation.bundle", "moderation.formats", "moderation.formats._html_page", "moderation.formats._text_page",
      "moderation.formats.pages", "moderation.formats.rows", "moderation.passport"],
     ["moderation.queue.columns", "moderation.queue.schema", "moderation.queue.migrations",
      "moderation.queue.migrations.guards", "moderation.queue.migrations.versions",
      "moderation.queue.migrations.versions.v0001_initial", "moderation.queue.migrations.env",
      "moderation.queue.database", "moderation.queue.outcome", "moderation.queue.values", "moderation.queue.rows",
-     "moderation.queue.listing", "moderation.queue.outbox", "moderation.queue.reasons", "moderation.queue.arrivals", "moderation.queue.desk",
+     "moderation.queue.listing", "moderation.queue.outbox", "moderation.queue.reasons",
+     "moderation.queue.arrivals", "moderation.queue.desk",
      "moderation.queue.bulk", "moderation.queue.appeals", "moderation.queue.people", "moderation.queue.statistics",
-     "moderation.queue.store", "moderation.queue"],
-    ["moderation.explain", "moderation.scorer", "moderation.policy"],
+     "moderation.queue.exports", "moderation.queue.retention", "moderation.queue.webhooks", "moderation.queue.store",
+     "moderation.queue"],
+    ["moderation.paths", "moderation.explain", "moderation.scorer", "moderation.policy"],
     ["moderation.batch", "moderation.terminal"],
     ["moderation.server.settings", "moderation.server.answers", "moderation.server.faults", "moderation.server.limits",
      "moderation.server.body", "moderation.server.keys", "moderation.server.logs", "moderation.server.metrics",
@@ -35,13 +37,21 @@ FLOORS = [
      "moderation.server.endpoint", "moderation.server.observe"],
     ["moderation.server.google", "moderation.server.perspective", "moderation.server.batch_multipart",
      "moderation.server.discovery", "moderation.server.openai", "moderation.server.coral", "moderation.server.native",
-     "moderation.server.operations", "moderation.server.openapi", "moderation.server.pages"],
+     "moderation.server.operations", "moderation.server.openapi", "moderation.server.pages", "moderation.server.intake",
+     "moderation.server.review.words", "moderation.server.review.marks", "moderation.server.review.charts",
+     "moderation.server.review.choice", "moderation.server.review.room", "moderation.server.review.work",
+     "moderation.server.review.browse", "moderation.server.review.bulk", "moderation.server.review.appeals",
+     "moderation.server.review.senior", "moderation.server.review.people", "moderation.server.review.account",
+     "moderation.server.review"],
     ["moderation.server.app", "moderation.server", "moderation.server.protocol", "moderation.server.run"],
     ["moderation", "moderation.cli.scoring", "moderation.cli.serving", "moderation.cli"],
 ]  # fmt: skip
 RANK = {name: rank for rank, name in enumerate(name for floor in FLOORS for name in floor)}
 
-SCORING = {"moderation.scorer", "moderation.explain", "moderation.policy", "moderation.bundle", "moderation.features"}
+SCORING = {
+    f"moderation.{name}"
+    for name in ("scorer", "explain", "paths", "policy", "bundle", "features", "index", "kernel", "text")
+}
 
 
 def modules(package: str) -> dict[str, Path]:

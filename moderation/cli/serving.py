@@ -69,6 +69,15 @@ def serve(
     public_url: Annotated[
         str | None, typer.Option("--public-url", help="Address under which clients see this server.")
     ] = None,
+    max_waiting: Annotated[
+        int, typer.Option("--max-waiting", min=1, help="Requests that may wait per worker; more get 503 at once.")
+    ] = 256,
+    body_timeout: Annotated[
+        float, typer.Option("--body-timeout", min=0.1, help="Seconds in which a body must have arrived.")
+    ] = 10.0,
+    head_timeout: Annotated[
+        float, typer.Option("--head-timeout", min=0.1, help="Seconds in which request line and headers must.")
+    ] = 10.0,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="How log lines look.")] = LogFormat.text,
     access_log: Annotated[bool, typer.Option("--access-log/--no-access-log", help="Log every request.")] = True,
 ) -> None:
@@ -97,6 +106,9 @@ def serve(
         feedback_text=feedback_text,
         score_map=score_map,
         public_url=public_url,
+        max_waiting=max_waiting,
+        body_timeout=body_timeout,
+        head_timeout=head_timeout,
     )
     options = ServeOptions(host, port, workers, policy, bundle, log_format.value, access_log, settings)
     run(options, lambda address: typer.echo(f"moderation serves {address}  (documentation: {address}/docs)"))

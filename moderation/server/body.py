@@ -62,7 +62,7 @@ def parse_json(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Fault("json", 400, f"body: expected UTF-8, got something else at byte {error.start}") from None
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         what = error.msg if raw else "nothing"
         raise Fault("json", 400, f"body: expected JSON, got {what} at character {error.pos}") from None
@@ -87,3 +87,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_: str) -> float:
     raise ValueError(_CONSTANT)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

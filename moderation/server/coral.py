@@ -43,7 +43,7 @@ BLOCKS = frozenset("p div br li ul ol blockquote h1 h2 h3".split())
 class PhaseComment(msgspec.Struct, rename={"parent_id": "parentID"}):
     """The comment that is being written."""
 
-    body: str | None = None
+    body: str
     parent_id: str | None = None
 
 
@@ -184,8 +184,8 @@ def routes(service: Service) -> list[BaseRoute]:
     async def phase(call: Call) -> Response:
         if secrets:
             check_signature(call.header(SIGNATURE), call.raw, secrets)
-        request: PhaseRequest = convert(call.json(), PhaseRequest)
-        text = plain(request.comment.body or "")
+        request: PhaseRequest = convert(await call.json(), PhaseRequest)
+        text = plain(request.comment.body)
         if not text:
             return Response(status_code=204)
         story = Article(url=request.story.url) if request.story and request.story.url else None

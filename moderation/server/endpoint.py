@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
+from anyio import to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -16,6 +16,9 @@ from moderation.server.logs import frames
 from moderation.server.service import Service
 
 logger = logging.getLogger("moderation.server")
+
+PARSED_INLINE = 1 << 16
+"""Bytes of a body that are parsed at once; more goes to a thread, so that small requests do not wait behind it."""
 
 Render = Callable[[Fault], Response]
 """Gives a fault the shape of a protocol's errors."""
@@ -31,17 +34,16 @@ class Call:
         self.raw = raw
         self.caller = caller
 
-    def json(self) -> Any:
+    async def json(self) -> Any:
         """Return the body as JSON; raise a `Fault` when it is not."""
-        return parse_json(self.raw)
+        if len(self.raw) <= PARSED_INLINE:
+            return parse_json(self.raw)
+        return await to_thread.run_sync(parse_json, self.raw)
 
     def header(self, name: bytes) -> str:
         """Return a header, given in lower case, or ""."""
-        return next((bytes(value).decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
-
-    def query(self, name: str) -> str:
-        """Return a parameter of the address, or ""."""
-        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"))).get(name, "")
+        headers: list[tuple[bytes, bytes]] = self.scope["headers"]
+        return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
 Answer = Callable[[Call], Awaitable[Response]]

@@ -47,9 +47,8 @@ def empty() -> Refusal:
 
 def too_long(size: int, limit: int) -> Refusal:
     """The text has too many bytes."""
-    payload = {"commentTooLongError": {"bytes": size, "limit": limit}}
     message = f"Comment text was too many bytes. Value ({size}) exceeded limit ({limit})."
-    return Refusal("COMMENT_TOO_LONG", message, payload)
+    return Refusal("COMMENT_TOO_LONG", message)
 
 
 def no_attributes() -> Refusal:

@@ -56,7 +56,7 @@ class TextFormatter(_Formatter):
         return " ".join([head, *(f"{name}={value}" for name, value in parts.items() if value is not None)])
 
 
-def log_config(form: LogFormat) -> dict[str, Any]:
+def log_config(form: LogFormat, *, access: bool = True) -> dict[str, Any]:
     """Return a configuration for `logging.config` under which all that we and uvicorn say goes to standard error."""
     kind = JsonFormatter if form == "json" else TextFormatter
     quiet = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
@@ -65,5 +65,10 @@ def log_config(form: LogFormat) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": f"{kind.__module__}.{kind.__name__}"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
-        "loggers": {"uvicorn": quiet, "uvicorn.error": quiet, "moderation": quiet},
+        "loggers": {
+            "uvicorn": quiet,
+            "uvicorn.error": quiet,
+            "moderation": quiet,
+            "moderation.access": {"level": "INFO" if access else "WARNING"},
+        },
     }

@@ -57,7 +57,6 @@ class Metrics(Collector):
         self._parts = dict(zip(sizes, pairwise([0, *ends]), strict=True))
         self._table = self._open(ends[-1])
         self._of = {name: self._table[first:last] for name, (first, last) in self._parts.items()}
-        self._rows = np.arange(len(labels)) * (BINS + 1)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -77,12 +76,13 @@ class Metrics(Collector):
     def scores(self, route: str, rows: NDArray[np.float64]) -> None:
         """Count the probabilities of comments, shape (n_comments, n_labels)."""
         self._of["comments"][_ROW[route]] += len(rows)
-        places = np.minimum((rows * BINS).astype(np.intp), BINS - 1) + self._rows
-        if len(rows) == 1:
-            self._of["scores"][places[0]] += 1
-        else:
-            np.add.at(self._of["scores"], places.ravel(), 1)
-        self._of["scores"][self._rows + BINS] += rows.sum(axis=0)
+        table = self._of["scores"]
+        for row in rows.tolist():
+            first = 0
+            for probability in row:
+                table[first + min(int(probability * BINS), BINS - 1)] += 1
+                table[first + BINS] += probability
+                first += BINS + 1
 
     def verdict(self, action: Action) -> None:
         """Count one verdict."""

@@ -144,7 +144,7 @@ def routes(service: Service) -> list[BaseRoute]:
     most = service.settings.max_comments
 
     async def score(call: Call) -> Response:
-        comments, explain, offsets = read(call.json(), most)
+        comments, explain, offsets = read(await call.json(), most)
         judged = await service.assess("score", comments, explain=explain)
         results = [result(*parts, explain, offsets) for parts in zip(comments, *judged, strict=True)]
         return json_answer(ScoreAnswer(service.scorer.model_id, service.policy.id, results))

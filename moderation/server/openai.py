@@ -119,7 +119,7 @@ def routes(service: Service) -> list[BaseRoute]:
     """Return the route."""
 
     async def moderations(call: Call) -> Response:
-        request = convert(call.json(), ModerationRequest)
+        request = convert(await call.json(), ModerationRequest)
         texts = texts_of(request, service.settings.max_comments)
         comments = [Comment(str(place), text) for place, text in enumerate(texts, 1)]
         scores, _, _ = await service.assess("moderations", comments, explain="none")

@@ -152,7 +152,8 @@ def _tighten(schemas: dict[str, Any], service: Service) -> None:
     names = list(Attributes(service.scorer.labels, score_map, nearest=not refuse).names)
     names += [f"{name}_EXPERIMENTAL" for name in names] + ([] if refuse else list(NEAREST))
     known = {"minProperties": 1, "propertyNames": {"enum": names} if refuse else {"type": "string"}}
-    text = {"type": "string", "minLength": 1, "maxLength": perspective.MAX_BYTES // 4}
+    most = perspective.MAX_BYTES
+    text = {"type": "string", "minLength": 1, "maxLength": most, "description": f"At most {most:,} bytes of UTF-8."}
     comment = {"type": "object", "required": ["text"], "properties": {"text": text, "type": {"enum": ["PLAIN_TEXT"]}}}
     for name, field in (
         ("AnalyzeCommentRequest", "requestedAttributes"),

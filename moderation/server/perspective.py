@@ -174,12 +174,13 @@ class Perspective:
         whole = len(spans) == 1 and spans[0] == (0, len(text))
         texts = [text] if whole else [text, *(text[begin:end] for begin, end in spans)]
         rows = await self.service.probabilities("analyze", texts, counted=1)
-        self._tell(request, text, rows[0].tolist())
+        table: list[list[float]] = rows.tolist()
+        self._tell(request, text, table[0])
         places = Utf16(text)
         ranges = [(places(begin), places(end)) for begin, end in spans]
         answer = {}
         for name, (column, threshold) in wanted.items():
-            values = column.apply(rows).tolist()
+            values = [column.apply(row) for row in table]
             answer[name] = _attribute_scores(values[0], values if whole else values[1:], ranges, threshold)
         return answer
 
@@ -311,10 +312,10 @@ def routes(service: Service) -> list[BaseRoute]:
     perspective = Perspective(service)
 
     async def analyze(call: Call) -> Response:
-        return Response(json_bytes(await perspective.analyze(call.json())), media_type=JSON)
+        return Response(json_bytes(await perspective.analyze(await call.json())), media_type=JSON)
 
     async def suggest(call: Call) -> Response:
-        return Response(json_bytes(await perspective.suggest(call.json())), media_type=JSON)
+        return Response(json_bytes(await perspective.suggest(await call.json())), media_type=JSON)
 
     methods = {"analyze": analyze, "suggestscore": suggest}
     endpoints = {name: Endpoint(service, name, answer, google.render) for name, answer in methods.items()}

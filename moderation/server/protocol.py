@@ -13,15 +13,13 @@ MAX_HEAD = 32 << 10
 MAX_HEADERS = 100
 """Header lines of a request."""
 
-HEAD_TIMEOUT = 10.0
-"""Seconds in which they must have arrived."""
-
 
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 431 to floods of headers and 408 to those that never end, and closes the connection."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, head_timeout: float = 10.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.head_timeout = head_timeout
         self._in_head = False
         self._head_bytes = 0
         self._head_lines = 0
@@ -31,7 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._refuse, 408)
+        self._head_timer = self.loop.call_later(self.head_timeout, self._refuse, 408)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer."""
@@ -52,7 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD:
             self._refuse(431)
         elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._refuse, 408)
+            self._head_timer = self.loop.call_later(self.head_timeout, self._refuse, 408)
 
     def on_message_begin(self) -> None:
         """Begin to count."""

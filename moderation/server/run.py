@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging.config
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -61,8 +62,6 @@ class ServeOptions:
 
 def build(options: ServeOptions) -> ASGIApp:
     """Return the application that the options describe; called in every worker."""
-    if not options.access_log:
-        logging.getLogger("moderation.access").setLevel(logging.WARNING)
     return create_app(Scorer.load(options.bundle), Policy.load(options.policy), options.settings)
 
 
@@ -73,7 +72,8 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
     ----------
     announce : called once with the address, when the socket listens
     """
-    logging.config.dictConfig(log_config(options.log_format))
+    lines = log_config(options.log_format, access=options.access_log)
+    logging.config.dictConfig(lines)
     _raise_file_limit()
     with _listening(options.host, options.port) as listener, _shared_folder(options) as options:
         host, port = listener.getsockname()[:2]
@@ -90,12 +90,12 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
             application,
             factory=options.workers > 1,
             workers=options.workers,
-            http=BoundedProtocol,
+            http=functools.partial(BoundedProtocol, head_timeout=options.settings.head_timeout),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
             access_log=False,
             server_header=False,
-            log_config=log_config(options.log_format),
+            log_config=lines,
             limit_concurrency=MOST_CONNECTIONS,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
@@ -103,6 +103,9 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         )
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         if options.workers == 1:
+            # uvicorn raises the signal that stopped it once more at the end; by then all is answered.
+            for sign in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(sign, signal.SIG_IGN)
             uvicorn.Server(config).run(sockets=[listener])
         else:
             Multiprocess(config, sockets=[listener]).run()

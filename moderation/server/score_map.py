@@ -8,6 +8,8 @@ Perspective's scores had. Both parts rise everywhere, so the order of comments i
 from __future__ import annotations
 
 import json
+import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +72,7 @@ class ScoreMap:
     def columns(self, labels: Sequence[str]) -> dict[str, Column]:
         """Return the attributes that a model with these labels can give, ready to be applied."""
         return {
-            name: Column(labels.index(next(iter(attribute.weights))), *_prepare(attribute, labels))
+            name: _column(attribute, labels)
             for name, attribute in self.attributes.items()
             if set(attribute.weights) <= set(labels)
         }
@@ -78,30 +80,38 @@ class ScoreMap:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One attribute over the columns of `Scorer.predict_proba`."""
+    """One attribute over one row of probabilities, as `Scorer.predict_proba` orders them."""
 
     own: int
-    """The column of the label with the attribute's own meaning."""
+    """The place of the label with the attribute's own meaning."""
     parts: tuple[tuple[int, float], ...] = ()
-    """Columns and weights; none: the probability itself is the score."""
-    knots: NDArray[np.float64] | None = None
-    """Curve over the weighted log-odds."""
+    """Places and weights; none: the probability itself is the score."""
+    sums: Sequence[float] = ()
+    """The curve: weighted log-odds, rising."""
+    scores: Sequence[float] = ()
+    """The curve: scores at them, rising."""
 
-    def apply(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the attribute's score, shape (n_texts,), from probabilities, shape (n_texts, n_labels)."""
-        if self.knots is None:
-            return rows[:, self.own]
-        columns, weights = [column for column, _ in self.parts], [weight for _, weight in self.parts]
-        total = log_odds(rows[:, columns]) @ np.array(weights)
-        return np.asarray(np.interp(total, self.knots[:, 0], self.knots[:, 1]))
+    def apply(self, row: Sequence[float]) -> float:
+        """Return the attribute's score in [0, 1] for one comment."""
+        if not self.parts:
+            return row[self.own]
+        total = sum(weight * log_odds(row[place]) for place, weight in self.parts)
+        after = bisect_right(self.sums, total)
+        if after in (0, len(self.sums)):
+            return self.scores[0 if after == 0 else -1]
+        low, high = self.sums[after - 1], self.sums[after]
+        share = (total - low) / (high - low)
+        return self.scores[after - 1] * (1 - share) + self.scores[after] * share
 
 
-def _prepare(attribute: Attribute, labels: Sequence[str]) -> tuple[tuple[tuple[int, float], ...], NDArray[np.float64]]:
+def _column(attribute: Attribute, labels: Sequence[str]) -> Column:
+    own = labels.index(next(iter(attribute.weights)))
     parts = tuple((labels.index(label), weight) for label, weight in attribute.weights.items() if weight)
-    return parts, attribute.knots
+    sums, scores = attribute.knots.T.tolist()
+    return Column(own, parts, sums, scores)
 
 
-def log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_odds(probability: float) -> float:
     """Return log-odds, bounded where a probability has no digits left to tell."""
-    safe = np.clip(probabilities, 1e-12, 1 - 1e-12)
-    return np.asarray(np.log(safe / (1 - safe)))
+    safe = min(max(probability, 1e-12), 1 - 1e-12)
+    return math.log(safe / (1 - safe))

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from moderation.cli import scoring, serving
+from moderation.cli import queueing, scoring, serving
 from moderation.errors import ModerationError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 for command in (scoring.score, scoring.extract, scoring.explain, scoring.model, serving.serve):
     app.command()(command)
+app.add_typer(queueing.queue, name="queue")
+app.add_typer(queueing.users, name="users")
 
 
 def main() -> NoReturn:

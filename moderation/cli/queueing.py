@@ -167,16 +167,19 @@ def status(database: DatabaseOption = HERE) -> None:
 @queue.command()
 def export(
     database: DatabaseOption = HERE,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
     to: Annotated[Form, typer.Option("--to", help="What to write.")] = Form.jsonl,
     since: Annotated[str | None, typer.Option(help="Only decisions from this day or time on (ISO 8601, UTC).")] = None,
     site: Annotated[str | None, typer.Option("--site", "-s", help="Only comments of this site.")] = None,
 ) -> None:
-    """Write decisions, one a line: with the labels that follow (`python -m training evaluate` reads them), as CSV, or as
-    statements of reasons with the fields of the DSA Transparency Database.
+    """Write decisions, one a line, with the labels that follow from them (`python -m training evaluate` reads them).
+
+    Also as CSV, or as statements of reasons with the fields of the DSA Transparency Database.
     """
-    from moderation.batch import whole_file
     from moderation.cli.scoring import standard_output
+    from moderation.output import whole_file
 
     start = None if since is None else _time(since)
     with _store(database) as store, whole_file(output) if output else standard_output() as out:
@@ -328,7 +331,9 @@ def list_users(database: DatabaseOption = HERE) -> None:
     """List accounts."""
     with _store(database) as store:
         for user in store.people.all():
-            typer.echo(f"{user.name}\t{user.role}\t{'disabled' if user.disabled else 'active'}\t{user.created:%Y-%m-%d}")
+            typer.echo(
+                f"{user.name}\t{user.role}\t{'disabled' if user.disabled else 'active'}\t{user.created:%Y-%m-%d}"
+            )
 
 
 @users.command()

@@ -210,7 +210,7 @@ class _Run:
             with _text_output(self.output) as text:
                 terminal.print_table(map(json.loads, lines), text, shown, self.setup.request.fields)
             return
-        with whole_file(self.output) if self.output else _standard_output() as out:
+        with whole_file(self.output) if self.output else standard_output() as out:
             self._convert(lines, out)
 
     def _convert(self, lines: Iterable[bytes], out: IO[bytes]) -> None:
@@ -314,7 +314,7 @@ def _raw(path: Path | None) -> BinaryIO:
 
 
 @contextmanager
-def _standard_output() -> Iterator[BinaryIO]:
+def standard_output() -> Iterator[BinaryIO]:
     # With PYTHONUNBUFFERED the stream is raw, and a raw write may stop half-way without saying so.
     raw = sys.stdout.buffer
     out = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
@@ -370,7 +370,7 @@ def extract(
     source = _look(page, InputFormat.page)
     with source.open() as plain, readable(source.name):
         comments = read_page(plain.read(), name=source.name)
-    with whole_file(output) if output else _standard_output() as out:
+    with whole_file(output) if output else standard_output() as out:
         write_jsonl((comment.to_json() for comment in comments), out)
 
 

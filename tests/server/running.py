@@ -93,7 +93,7 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
         process.stdout.close()
 
 
-def wait_until_ready(server: Server, seconds: float = 30) -> None:
+def wait_until_ready(server: Server, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

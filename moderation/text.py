@@ -127,7 +127,10 @@ _TOKEN = re.compile(
 )
 
 _NOT_LETTERS_OF_WORD = re.compile(r"[ _.*-]+")
+# A letter three times or more is one letter stretched ("idiooot"), except where words end in a double one ("killll").
+# A word of one letter alone keeps two, so that "kkk" is not "k".
 _LONG_RUN = re.compile(r"([^\W\d_]|\*)\1{2,}")
+_DOUBLED_AT_THE_END = "ls"
 _LEET = re.compile(rf"(?<={_LETTER})[013457@$!]{{1,2}}(?={_LETTER})")
 _LEET_LETTERS = str.maketrans("013457@$!", "oieastasi")
 
@@ -138,8 +141,8 @@ def tokenise(text: str) -> list[Token]:
     Words keep inner apostrophes and masking stars (``don't``, ``f*ck``); hyphens part words; every other sign is
     a token of its own, repeated at most twice. Addresses become ``http`` and ``email``. Digits and signs that
     stand for letters are read as letters only between letters (``b1tch``, ``a$$hole``; not ``covid19``, ``4x4``).
-    Three or more single letters in a row are joined (``k i l l``, ``k.i.l.l``), and letters repeated three times
-    or more are cut to two.
+    Three or more single letters in a row are joined (``k i l l``, ``k.i.l.l``), and a letter repeated three times
+    or more is cut to one (``idiooot``), to two where words end so (``killll``).
     """
     folded, origin = _fold(text)
     tokens = []
@@ -185,4 +188,10 @@ def _plain(word: str) -> str:
     """Cut elongation and read digits and signs between letters as letters."""
     if not word.isalpha():
         word = _LEET.sub(lambda match: match.group().translate(_LEET_LETTERS), word)
-    return _LONG_RUN.sub(r"\1\1", word)
+    return _LONG_RUN.sub(_cut, word)
+
+
+def _cut(run: re.Match[str]) -> str:
+    letter, word = run.group(1), run.string
+    doubled = letter in _DOUBLED_AT_THE_END and run.end() == len(word)
+    return letter * 2 if letter == "*" or doubled or run.end() - run.start() == len(word) else letter

@@ -33,7 +33,7 @@ ANY = st.one_of(TRICKY, st.text(max_size=80), st.text(st.characters(), max_size=
         ("f*ck f*** s**t", "f*ck f** s**t"),
         ("k i l l them", "kill them"),
         ("k.i.l.l him, k-i-l-l her, k_i_l_l it", "kill him , kill her , kill it"),
-        ("soooo stuuupid", "soo stuupid"),
+        ("soooo stuuupid, killll assss, the kkk", "so stupid , kill ass , the kk"),
         # addresses
         ("see https://example.org/kill?a=1 or me@example.org.", "see http or email ."),
         # signs of one kind count twice at most

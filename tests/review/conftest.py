@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -62,9 +63,9 @@ class Site:
         self.store.arrivals.put(found, site=site, intake=intake)
 
 
-def open_store(where: Path | str) -> Store:
+def open_store(where: Path | str, **options: Any) -> Store:
     """A queue with four accounts, whose passwords are hashed cheaply."""
-    store = Store.open(where, mix=0)
+    store = Store.open(where, mix=0, **options)
     store.people = People(store.database, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     if not store.people.all():
         for name, role in (("ada", "moderator"), ("bob", "moderator"), ("sue", "senior"), ("root", "admin")):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from moderation import Policy, Scorer
 from moderation.comment import Article, Comment
@@ -129,6 +129,8 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+expect.set_options(timeout=30_000)
+
 Enter = Callable[..., Page]
 
 
@@ -148,7 +150,7 @@ def enter(browser: Browser) -> Iterator[Enter]:
         context = browser.new_context(base_url=site.url, locale="en-GB", **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)  # a machine may be busy
         watch(page)
         if name is not None:
             page.goto("/sign-in")

@@ -62,6 +62,8 @@ def comments(week: int, many: int, chance: random.Random) -> list[Comment]:
         day = f"2026-11-{chance.randint(18, 25)}T{chance.randint(7, 21):02}:{chance.randint(0, 59):02}:00"
         parent = f"w{week}-{chance.randrange(n)}" if n and chance.random() < 0.3 else None
         text, author = chance.choice(kind), chance.choice(NAMES)
+        if kind is not MILD and chance.random() < 0.7:
+            text = " ".join(chance.sample([text, chance.choice(MILD)], 2))
         out.append(Comment(f"w{week}-{n}", text, author, "North ward", day, parent, FARES))
     return out
 
@@ -78,7 +80,7 @@ def furnish(site: Site, clock: Clock) -> None:
     site.put(*thread())
     clock.time += timedelta(minutes=20)
     site.put(*comments(9, 90, chance), site="courier", intake=Intake(sample=0.02, double=0))
-    [one] = store.desk.claim("bob", Filter(label="identity_attack"))
+    one = store.desk.claim("bob", Filter(label="abuse"), order="uncertainty")[0]
     store.desk.decide("bob", one.ref, Ruling("escalate", note="Does this aim at the new estate, or at everybody?"))
     rejected = [past for past in store.listing.decisions("eve") if past.decision.act == "reject" and past.after == "rejected"]
     store.appeals.open("courier", rejected[0].decision.comment_id, statement="I was quoting the mayor.", contact="reader@example.org")
@@ -98,7 +100,7 @@ def work(store: Store, name: str, chance: random.Random) -> None:
 
 
 def enter(browser: Browser, site: Site, name: str, **options: object) -> Page:
-    options.setdefault("viewport", {"width": 1180, "height": 760})
+    options.setdefault("viewport", {"width": 1120, "height": 700})
     page = browser.new_context(base_url=site.url, reduced_motion="reduce", **options).new_page()  # type: ignore[arg-type]
     page.goto("/sign-in")
     page.fill("#name", name)
@@ -117,10 +119,8 @@ def shoot(page: Page, name: str) -> None:
 def pictures(browser: Browser, site: Site) -> None:
     """Take them all."""
     page = enter(browser, site, "ada")
-    shoot(page, "work-blurred")
-    page.goto("/work?site=gazette&label=abuse")
+    page.goto("/work?site=gazette&order=newest")
     page.wait_for_load_state("networkidle")
-    page.keyboard.press("j")
     page.keyboard.press("b")
     page.locator(".context summary").first.click()
     shoot(page, "work")
@@ -129,15 +129,13 @@ def pictures(browser: Browser, site: Site) -> None:
     page.keyboard.press("3")
     page.locator(".toast").wait_for()
     shoot(page, "undo")
-    page.goto("/?label=abuse")
+    page.goto("/?low=0.3&high=0.97&label=abuse")
     page.keyboard.press("b")
     shoot(page, "queue")
     page.goto("/bulk?label=abuse&low=0.9&high=1&site=courier")
     page.locator("label.reveal-label").click()
     shoot(page, "bulk")
     page.goto("/work")
-    page.keyboard.press("?")
-    shoot(page, "keys")
     page.context.close()
 
     page = enter(browser, site, "sue", color_scheme="dark")

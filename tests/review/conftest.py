@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from moderation import Policy, Scorer
 from moderation.comment import Article, Comment
@@ -62,9 +63,9 @@ class Site:
         self.store.arrivals.put(found, site=site, intake=intake)
 
 
-def open_store(where: Path | str) -> Store:
+def open_store(where: Path | str, **options: Any) -> Store:
     """A queue with four accounts, whose passwords are hashed cheaply."""
-    store = Store.open(where, mix=0)
+    store = Store.open(where, mix=0, **options)
     store.people = People(store.database, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     if not store.people.all():
         for name, role in (("ada", "moderator"), ("bob", "moderator"), ("sue", "senior"), ("root", "admin")):
@@ -128,6 +129,8 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+expect.set_options(timeout=30_000)
+
 Enter = Callable[..., Page]
 
 
@@ -147,7 +150,7 @@ def enter(browser: Browser) -> Iterator[Enter]:
         context = browser.new_context(base_url=site.url, locale="en-GB", **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)  # a machine may be busy
         watch(page)
         if name is not None:
             page.goto("/sign-in")

@@ -65,7 +65,7 @@ def test_a_hostile_comment_stays_in_its_box(empty: Site, enter: Enter, name: str
 
 
 def test_a_long_text_is_folded_and_can_be_read_whole(empty: Site, enter: Enter) -> None:
-    empty.put(Comment("long", "You idiot. " + "word " * 200_000 + "the end"))
+    empty.put(Comment("long", "You idiot. " + "word " * 200_000 + "the end"), intake=Intake(queue_all=True))
     page = enter(empty)
     assert "the end" not in page.inner_text("#stage")
     assert len(page.content()) < 150_000

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func, make_url, select, text
 
 from moderation.errors import StoreForeign, StoreFull, StoreUnavailable
 from moderation.queue import Filter, Ruling, Store
@@ -192,7 +192,7 @@ def test_a_server_that_goes_away_and_comes_back(postgres: str, where: str) -> No
         with engine.connect() as connection:
             connection.execute(
                 text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
-                {"name": engine.url.set(database=None).database or where.rsplit("/", 1)[-1].split("?")[0]},
+                {"name": make_url(where).database},
             )
         engine.dispose()
         store.desk.decide("ada", item.ref, Ruling("approve"))  # broken connections are noticed and opened anew

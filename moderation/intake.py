@@ -21,6 +21,14 @@ DEMO = Path(__file__).parent / "demo.jsonl"
 DEMO_NAME, DEMO_PASSWORD = "demo", "demonstration"
 """The account of a demonstration."""
 
+DEMO_RULINGS = {
+    "3": Ruling("reject", reason="ABUSE"),
+    "6": Ruling("approve"),
+    "7": Ruling("approve"),
+    "28": Ruling("escalate", note="A figure of speech among fans, or a wish that he be shot?"),
+}
+"""What a moderator of the demonstration has decided, where the comment is in the queue."""
+
 
 def incoming(comments: Iterable[Comment], scorer: Scorer, policy: Policy) -> Iterator[Incoming]:
     """Score and judge comments in order, a batch at a time; they are explained only if they go into the queue."""
@@ -75,7 +83,10 @@ def make_demo(store: Store, scorer: Scorer, policy: Policy) -> tuple[str, str]:
     comments = [Comment.from_json(json.loads(line)) for line in DEMO.read_text(encoding="utf-8").splitlines()]
     take_in(store, comments, scorer, policy, site="example", intake=Intake(sample=0.1, double=0.1))
     if not known:
-        for place, item in enumerate(store.desk.claim("robin", Filter(site="example"), order="uncertainty", hold=4)):
-            ruling = Ruling("approve") if place % 2 else Ruling("escalate", note="Irony or a threat? I cannot tell.")
-            store.desk.decide("robin", item.ref, ruling)
+        for item in store.desk.claim("robin", Filter(site="example"), hold=50):
+            if ruling := DEMO_RULINGS.get(item.comment.id):
+                store.desk.decide("robin", item.ref, ruling)
+        store.desk.release("robin")
+        if store.listing.count(Filter(state="rejected", site="example")):
+            store.appeals.open("example", "3", statement="I called them clowns. So does half the town.")
     return DEMO_NAME, DEMO_PASSWORD

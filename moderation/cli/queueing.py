@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moderation.cli.scoring import BundleOption, InputFormat, inputs_of, standard_output
 from moderation.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="What `score` reads: JSONL, CSV, TSV, lines, saved pages, .gz.")],
     site: Annotated[str, typer.Option("--site", "-s", help="Name of the site that the comments stand on.")],
     database: DatabaseOption = HERE,
-    form: Annotated[str, typer.Option("--format", "-f", help="auto, jsonl, csv, tsv, lines or page.")] = "auto",
+    form: Annotated[InputFormat, typer.Option("--format", "-f", help="What the input is.")] = InputFormat.auto,
     text_field: Annotated[str | None, typer.Option("--text-field", "-t", help="Field or column of the text.")] = None,
     id_field: Annotated[str | None, typer.Option("--id-field", "-i", help="Field or column of the id.")] = None,
     policy: Annotated[Path | None, typer.Option("--policy", "-p", help="TOML file of thresholds.")] = None,
-    bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Folder of the model.")] = None,
+    bundle: BundleOption = None,
     sample: Annotated[float, typer.Option(help="Share of what the policy lets through that people look at.")] = 0.01,
     double: Annotated[float, typer.Option(help="Share of the queue that two people look at.")] = 0.05,
     everything: Annotated[bool, typer.Option("--all", help="Let people look at every comment.")] = False,
@@ -102,26 +103,19 @@ def import_(
 
 
 def _comments(
-    files: list[Path], form: str, text_field: str | None, id_field: str | None, errors: list[str]
+    files: list[Path], form: InputFormat, text_field: str | None, id_field: str | None, errors: list[str]
 ) -> Iterator[Comment]:
     """Yield the comments of all files, each under the article that the file named last."""
     from dataclasses import replace
 
-    from moderation.formats.rows import FORMATS, HEAD, Fields, guess_format, open_plain, read_rows, readable
+    from moderation.formats.rows import Fields, read_rows
 
-    if form not in ("auto", *FORMATS):
-        raise InputError(f"--format: expected auto, {', '.join(FORMATS)}, got {form!r}")
-    for path in files:
+    for source in inputs_of(files, form):
         article = None
-        name = "standard input" if str(path) == "-" else str(path)
-        with readable(name):
-            raw = sys.stdin.buffer if str(path) == "-" else path.open("rb", buffering=0)
-        with open_plain(raw) as stream:  # type: ignore[arg-type]
-            with readable(name):
-                kind = guess_format(name, stream.peek(HEAD)) if form == "auto" else form
-            for row in read_rows(stream, kind, Fields(text_field, id_field), name=name):  # type: ignore[arg-type]
+        with source.open() as stream:
+            for row in read_rows(stream, source.form, Fields(text_field, id_field), name=source.name):
                 if row.comment is None:
-                    errors.append(f"{name}, line {row.line}: {row.error}")
+                    errors.append(f"{source.name}, line {row.line}: {row.error}")
                     continue
                 article = row.comment.article or article
                 yield replace(row.comment, article=article)
@@ -139,7 +133,7 @@ def _tell(arrived: Arrived) -> None:
 def rescore(
     database: DatabaseOption = HERE,
     policy: Annotated[Path | None, typer.Option("--policy", "-p", help="TOML file of thresholds.")] = None,
-    bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Folder of the model.")] = None,
+    bundle: BundleOption = None,
 ) -> None:
     """Score what waits with another model or policy, after a change of either."""
     from moderation import intake
@@ -167,16 +161,19 @@ def status(database: DatabaseOption = HERE) -> None:
 @queue.command()
 def export(
     database: DatabaseOption = HERE,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
     to: Annotated[Form, typer.Option("--to", help="What to write.")] = Form.jsonl,
     since: Annotated[str | None, typer.Option(help="Only decisions from this day or time on (ISO 8601, UTC).")] = None,
     site: Annotated[str | None, typer.Option("--site", "-s", help="Only comments of this site.")] = None,
 ) -> None:
-    """Write decisions, one a line: with the labels that follow (`python -m training evaluate` reads them), as CSV, or as
-    statements of reasons with the fields of the DSA Transparency Database.
+    """Write decisions, one a line.
+
+    As JSON lines with the labels that follow, which `python -m training evaluate` reads; as CSV; or as statements of
+    reasons with the fields of the DSA Transparency Database.
     """
-    from moderation.batch import whole_file
-    from moderation.cli.scoring import standard_output
+    from moderation.output import whole_file
 
     start = None if since is None else _time(since)
     with _store(database) as store, whole_file(output) if output else standard_output() as out:
@@ -328,7 +325,9 @@ def list_users(database: DatabaseOption = HERE) -> None:
     """List accounts."""
     with _store(database) as store:
         for user in store.people.all():
-            typer.echo(f"{user.name}\t{user.role}\t{'disabled' if user.disabled else 'active'}\t{user.created:%Y-%m-%d}")
+            typer.echo(
+                f"{user.name}\t{user.role}\t{'disabled' if user.disabled else 'active'}\t{user.created:%Y-%m-%d}"
+            )
 
 
 @users.command()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moderation.cli.queueing import HERE, DatabaseOption
 from moderation.cli.scoring import BundleOption
 from moderation.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from moderation.server.moderators import QueueOptions
 
 
 class UnknownAttributes(StrEnum):
@@ -40,6 +46,17 @@ def serve(
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, max=256, help="Processes that answer.")] = 1,
     policy: Annotated[Path | None, typer.Option("--policy", "-p", help="TOML file of thresholds.")] = None,
     bundle: BundleOption = None,
+    database: DatabaseOption = HERE,
+    queue: Annotated[
+        bool | None, typer.Option("--queue/--no-queue", help="Show the moderators' queue at /; default: if installed.")
+    ] = None,
+    queue_scored: Annotated[
+        str | None,
+        typer.Option("--queue-scored", metavar="SITE", help="Put what is scored over HTTP into the queue, too."),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show a queue of invented comments, with an account, and forget it.")
+    ] = False,
     api_keys: Annotated[
         Path | None, typer.Option("--api-keys", help="File of keys, one a line: KEY [NAME] [RATE], a rate as in 50/s.")
     ] = None,
@@ -110,5 +127,35 @@ def serve(
         body_timeout=body_timeout,
         head_timeout=head_timeout,
     )
-    options = ServeOptions(host, port, workers, policy, bundle, log_format.value, access_log, settings)
-    run(options, lambda address: typer.echo(f"moderation serves {address}  (documentation: {address}/docs)"))
+    with _queue(queue, database, queue_scored, demo, bundle, policy) as shown:
+        options = ServeOptions(host, port, workers, policy, bundle, log_format.value, access_log, settings, shown)
+        run(options, lambda address: typer.echo(f"moderation serves {address}  (documentation: {address}/docs)"))
+
+
+@contextmanager
+def _queue(
+    wanted: bool | None, database: str, scored: str | None, demo: bool, bundle: Path | None, policy: Path | None
+) -> Iterator[QueueOptions | None]:
+    """Make the queue ready and tell the operator what is to be known; yield None when the server is to score alone."""
+    import tempfile
+
+    from moderation.policy import Policy
+    from moderation.scorer import Scorer
+
+    if wanted is False:
+        if demo or scored:
+            raise InputError("--no-queue: not with --demo or --queue-scored, which need the queue")
+        yield None
+        return
+    try:
+        from moderation.server.moderators import QueueOptions, prepare
+    except ModuleNotFoundError as error:
+        if wanted or demo or scored:
+            raise MissingExtra(f"the queue needs {error.name}: pip install 'moderation[queue]'") from error
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="moderation-demo-") as folder:
+        options = QueueOptions(str(Path(folder) / "demo.db") if demo else database, scored)
+        if told := prepare(options, Scorer.load(bundle), Policy.load(policy), demo=demo):
+            typer.echo(told, err=True)
+        yield options

@@ -1,4 +1,4 @@
-"""Routes for machines: ``POST /v1/queue`` puts comments into the moderators' queue, ``POST /v1/appeals`` opens appeals."""
+"""Routes for machines: ``POST /v1/queue`` puts comments into the queue, ``POST /v1/appeals`` opens appeals."""
 
 from __future__ import annotations
 

@@ -164,7 +164,11 @@ def test_by_keyboard_alone(site: Site, enter: Enter) -> None:
     page.keyboard.press("3")
     expect(page.locator(".toast")).to_contain_text(f"You rejected #{second}")
     [made] = site.store.listing.decisions("ada")
-    assert (made.decision.reason, made.ground, made.decision.note) == ("ABUSE", "illegal", "A note with r and 1 and a in it")
+    assert (made.decision.reason, made.ground, made.decision.note) == (
+        "ABUSE",
+        "illegal",
+        "A note with r and 1 and a in it",
+    )
 
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "f-label"

@@ -116,7 +116,7 @@ def test_a_shift(shift: Site, enter: Enter) -> None:
     page.wait_for_url("**/sign-in")
     page.goto("/work")
     assert page.url.endswith("/sign-in?next=/work")
-    assert store.listing.counts().claimed == 0
+    assert "ada" not in {entry.claimed_by for entry in store.listing.page().entries}
 
 
 def test_two_browsers_never_have_the_same_claim(empty: Site, enter: Enter) -> None:
@@ -147,7 +147,7 @@ def test_the_next_comment_is_there_before_the_server_answers(site: Site, enter: 
     assert author(page) != first
     assert not site.store.listing.decisions("ada")
     page.context.set_offline(False)
-    expect(page.locator(".toast").last).to_contain_text("You approved", timeout=20_000)
+    expect(page.locator(".toast").last).to_contain_text("You approved")
     assert len(site.store.listing.decisions("ada")) == 1
 
 
@@ -284,6 +284,6 @@ def test_care(site: Site, enter: Enter) -> None:
     assert "grayscale" in page.evaluate("getComputedStyle(document.documentElement).filter")
     assert page.locator("#break").is_hidden()
     page.evaluate("document.body.dataset.break = new Date(0).toISOString()")
-    expect(page.locator("#break")).to_be_visible(timeout=35_000)
+    expect(page.locator("#break")).to_be_visible(timeout=60_000)
     page.click("#break button")
     expect(page.locator("#break")).to_be_hidden()

@@ -58,7 +58,11 @@ class Server:
 def serving(folder: Path, *options: str) -> Iterator[Server]:
     """Start a server on a free port, with the options given, and stop it at the end."""
     log = folder / "server.log"
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"}
+    environment = os.environ | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "error",
+        "MODERATION_DATABASE": str(folder / "queue.db"),
+    }
     with log.open("w") as errors:
         process = subprocess.Popen(
             [COMMAND, "serve", "--port", "0", *options],

@@ -30,7 +30,8 @@ def appeals(visit: Visit) -> Response:
         comments=comments,
         sites=visit.store.listing.sites(),
         now=visit.store.database.now(),
-        **{name: visit.request.query_params.get(name, "") for name in ("site", "id")},
+        site=visit.request.query_params.get("site", ""),
+        id=visit.request.query_params.get("id", ""),
     )
 
 
@@ -48,7 +49,9 @@ def appeal(visit: Visit) -> Response:
     found = visit.store.appeals.get(visit.number("ref"))
     item = visit.store.listing.item(found.comment_ref, visit.name)
     mine = any(past.decision.moderator == visit.name and past.decision.act != "undo" for past in item.history)
-    return visit.render("appeal.html", appeal=found, card=card(visit, item, back=f"/appeals/{found.ref}", acts=False), mine=mine)
+    return visit.render(
+        "appeal.html", appeal=found, card=card(visit, item, back=f"/appeals/{found.ref}", acts=False), mine=mine
+    )
 
 
 def decide(visit: Visit) -> Response:

@@ -41,12 +41,12 @@ class Fold:
 
 
 def cap(table: Table, most: int, *, seed: int = 0) -> Table:
-    """Return the ``train`` part with at most `most` rows of each public corpus, drawn at random."""
-    table = table.part("train")
+    """Draw at most `most` ``train`` rows of each public corpus at random; the other parts stay whole."""
     random, corpora = np.random.default_rng(seed), table.corpora
-    keep = corpora == OWN
+    keep = (corpora == OWN) | (table.parts != "train")
     for name in np.unique(corpora[~keep]):
-        keep[random.permutation(np.flatnonzero(corpora == name))[:most]] = True
+        places = np.flatnonzero((corpora == name) & (table.parts == "train"))
+        keep[random.permutation(places)[:most]] = True
     return table.take(keep)
 
 
@@ -65,12 +65,12 @@ def _family(name: str) -> str:
 
 
 def cross_validate(table: Table, settings: TrainSettings, label: str, *, jobs: int = 1) -> dict[str, Any]:
-    """Return the AUC on each fold when it is left out of training, their means, and the share of pairs in order.
+    """Return the AUC on each fold of the ``train`` part when it is left out, their means, and the pairs in order.
 
     The vocabulary is that of all rows, so that only the weights are put to the test. Raises `ValueError` when no fold
     holds enough rows of both kinds.
     """
-    design = make_design(table, [], settings.design, jobs=jobs)
+    design = make_design(table.part("train"), [], settings.design, jobs=jobs)
     table, measured = design.table, ~design.copies
     truth = table.labels[:, LABELS.index(label)]
     folds = [fold for fold in folds_of(table) if _enough(truth[fold.rows & measured])]

@@ -1,27 +1,35 @@
-"""Score archives: rows in, scored records out, in order, in memory that does not grow with the input."""
+"""Score a chunk of rows: what came in, as JSON lines with scores and verdict added, or with what is wrong.
+
+Every field that came in is kept, a line of JSON byte for byte. The scores of a chunk are worked out at once, and only
+comments that reach a threshold are looked at one by one.
+"""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
-import os
-import tempfile
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
+import orjson
+from numpy.typing import NDArray
 
 from moderation.comment import ACTIONS, Score, Verdict
 from moderation.errors import InputError, RowError
-from moderation.formats.rows import Row
+from moderation.formats.rows import (
+    ID_FIELDS,
+    LONGEST_LINE,
+    TEXT_FIELDS,
+    Fields,
+    Format,
+    Row,
+    json_row,
+    line_row,
+    split_lines,
+)
 from moderation.policy import Policy
-from moderation.scorer import Scorer, batches
+from moderation.scorer import MAX_CHARACTERS, Scorer
 
 RESERVED = ("scores", "verdict", "model", "truncated", "error", "input")
 """Names of fields that a record's own findings stand under."""
@@ -29,36 +37,38 @@ RESERVED = ("scores", "verdict", "model", "truncated", "error", "input")
 DIGITS = 6
 """Decimal places of a probability in the output."""
 
+MOST_ERRORS = 10
+"""Errors that are told in words; the rest are counted."""
+
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """One row with what was found, or with its error."""
+class Chunk:
+    """A stretch of an input, small enough to be scored at once and to be sent to another process."""
 
-    row: Row
-    """The row as it came in."""
     source: str
     """Name of the file it came from."""
-    score: Score | None = None
-    """The score; None when the row is in error."""
-    verdict: Verdict | None = None
-    """The advice; None when the row is in error."""
-    severity: float = -1.0
-    """How near the score comes to the policy's thresholds (`Policy.severity`); -1 when the row is in error."""
+    form: Format
+    """What `data` is, when it is bytes: ``jsonl`` or ``lines``."""
+    line: int
+    """Line on which it begins, counted from 1."""
+    data: bytes | Sequence[Row]
+    """Whole lines, or rows that have been read already."""
 
-    def record(self) -> dict[str, Any]:
-        """Return every field that came in, with ``scores``, ``verdict`` and ``model``, or ``error``, added.
 
-        Fields that came in under a name of `RESERVED` are kept under ``input``.
-        """
-        record = {name: value for name, value in self.row.data.items() if name not in RESERVED}
-        if len(record) < len(self.row.data):
-            record["input"] = {name: value for name, value in self.row.data.items() if name in RESERVED}
-        if self.score is None or self.verdict is None:
-            error = {"type": RowError.__name__, "message": self.row.error, "file": self.source, "line": self.row.line}
-            return record | {"error": error}
-        record["scores"] = {label: round(value, DIGITS) for label, value in self.score.probabilities.items()}
-        record |= {"verdict": self.verdict.to_json(), "model": self.score.model_id}
-        return record | ({"truncated": True} if self.score.truncated else {})
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of every row."""
+
+    fields: Fields = field(default_factory=Fields)
+    """Which fields of a row hold what."""
+    labels: tuple[str, ...] = ()
+    """Labels to give in the scores, none: all; the policy always sees all."""
+    explain_all: bool = False
+    """Give reasons for comments that are allowed, too; by default only for those that are flagged."""
+    least: float | None = None
+    """Leave out comments whose given scores are all below this."""
+    order: str = "none"
+    """What the rows will be sorted by: ``severity``, a label, or ``none``."""
 
 
 @dataclass(slots=True)
@@ -67,207 +77,210 @@ class Totals:
 
     rows: int = 0
     """Rows read."""
-    errors: list[str] = field(default_factory=list)
-    """The first errors, as sentences that name file and line."""
     failed: int = 0
     """Rows in error."""
+    errors: list[str] = field(default_factory=list)
+    """The first errors, as sentences that name file and line."""
     actions: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ACTIONS, 0))
     """Comments per action."""
 
-
-def score_rows(
-    rows: Iterable[Row],
-    scorer: Scorer,
-    policy: Policy,
-    *,
-    source: str = "input",
-    labels: Sequence[str] | None = None,
-    explain_all: bool = False,
-) -> Iterator[Scored]:
-    """Score rows in order, a batch at a time; rows in error keep their place.
-
-    Parameters
-    ----------
-    labels : labels to give in the scores, default: all; the policy always sees all
-    explain_all : give reasons for comments that are allowed, too; by default only for those that are flagged
-    """
-    for label in labels or ():
-        if label not in scorer.labels:
-            raise InputError(f"labels: unknown label {label!r}; the model scores {', '.join(scorer.labels)}")
-    for batch in batches(rows, _length):
-        scores = scorer.score_many([row.comment for row in batch if row.comment is not None])
-        for row in batch:
-            if row.comment is None:
-                yield Scored(row, source)
-                continue
-            score = next(scores)
-            verdict, severity = policy.decide(score), policy.severity(score)
-            if explain_all or verdict.action != "allow":
-                verdict = _with_reasons(verdict, score, policy, scorer, row)
-            if labels:
-                kept = {label: score.probabilities[label] for label in labels}
-                score = Score(score.comment_id, score.model_id, kept, score.truncated)
-            yield Scored(row, source, score, verdict, severity)
+    def add(self, other: Totals) -> None:
+        """Count what happened in a part of the run."""
+        self.rows += other.rows
+        self.failed += other.failed
+        self.errors = (self.errors + other.errors)[:MOST_ERRORS]
+        for action, number in other.actions.items():
+            self.actions[action] += number
 
 
-def _length(row: Row) -> int:
-    return len(row.comment.text) if row.comment else 0
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A chunk that has been scored."""
+
+    lines: bytes
+    """JSON lines in UTF-8, one for each row that was asked for."""
+    keys: Sequence[tuple[float, float]]
+    """For each line what it is sorted by, highest first; empty when no order was asked for."""
+    totals: Totals
+    """What happened in it."""
 
 
-def _with_reasons(verdict: Verdict, score: Score, policy: Policy, scorer: Scorer, row: Row) -> Verdict:
-    """Decide again with the words that drove it; an allowed comment gets those of its strongest label."""
-    assert row.comment is not None
-    explanation = scorer.explain(row.comment)
-    if verdict.action != "allow":
-        return policy.decide(score, explanation)
-    label = max(policy.thresholds, key=lambda name: score.probabilities[name] / min(policy.thresholds[name].values()))
-    return Verdict(verdict.comment_id, verdict.action, verdict.policy_id, reasons=explanation.reasons(label))
+@dataclass(slots=True)
+class _Line:
+    """A row under way: JSON without its closing brace, and the comment, or why there is none."""
+
+    head: bytes
+    identity: str = ""
+    text: str = ""
+    error: tuple[int, str] | None = None
 
 
-def count(scored: Iterable[Scored], totals: Totals, *, most_errors: int = 10) -> Iterator[Scored]:
-    """Pass scored rows through and keep count of them in `totals`."""
-    for item in scored:
-        totals.rows += 1
-        if item.verdict is None:
-            totals.failed += 1
-            if len(totals.errors) < most_errors:
-                totals.errors.append(f"{item.source}, line {item.row.line}: {item.row.error}")
+class ChunkScorer:
+    """Scores chunks with one model and policy."""
+
+    def __init__(self, scorer: Scorer, policy: Policy, request: Request) -> None:
+        for label in request.labels:
+            if label not in scorer.labels:
+                raise InputError(f"labels: unknown label {label!r}; the model scores {', '.join(scorer.labels)}")
+        self._scorer, self._policy, self._request = scorer, policy, request
+        self._given = [scorer.labels.index(label) for label in request.labels or scorer.labels]
+        self._names = [scorer.labels[place] for place in self._given]
+        mark = "\0comment"
+        allowed = dump({"verdict": Verdict(mark, "allow", policy.id).to_json(), "model": scorer.model_id})
+        self._allowed = allowed[1:].split(orjson.dumps(mark))
+
+    def score(self, chunk: Chunk) -> Scored:
+        """Score a chunk; rows in error keep their place."""
+        lines = list(self._lines(chunk))
+        good = [line for line in lines if line.error is None]
+        found = self._scorer.predict_proba([line.text for line in good])
+        tails = iter(self._tails(good, found))
+        out, keys, totals = [], [], Totals(rows=len(lines))
+        key_of = iter(self._keys(found))
+        for line in lines:
+            key = (-1.0, -1.0)
+            if line.error is None:
+                tail, key = next(tails), next(key_of)
+                action, rest, kept = tail
+                totals.actions[action] += 1
+                if kept:
+                    out.append(line.head + rest)
+            else:
+                out.append(self._failed(line, chunk.source, totals))
+                kept = True
+            if kept and self._request.order != "none":
+                keys.append(key)
+        return Scored(b"".join(out), keys, totals)
+
+    # ---- reading ----
+
+    def _lines(self, chunk: Chunk) -> Iterator[_Line]:
+        if not isinstance(chunk.data, bytes):
+            yield from (_of_row(row) for row in chunk.data)
+            return
+        read = json_row if chunk.form == "jsonl" else line_row
+        quick = chunk.form == "jsonl"
+        fields = self._request.fields
+        for number, raw in enumerate(split_lines(chunk.data), chunk.line):
+            line = _quick_line(raw, number, fields) if quick else None
+            if line is None:
+                row = read(number, raw, fields)
+                if row is None:
+                    continue
+                line = _of_row(row)
+            yield line
+
+    def _failed(self, line: _Line, source: str, totals: Totals) -> bytes:
+        number, message = line.error or (0, "")
+        totals.failed += 1
+        if len(totals.errors) < MOST_ERRORS:
+            totals.errors.append(f"{source}, line {number}: {message}")
+        error = {"type": RowError.__name__, "message": message, "file": source, "line": number}
+        return _joined(line.head, dump({"error": error}))
+
+    # ---- findings ----
+
+    def _tails(self, lines: Sequence[_Line], found: NDArray[np.float64]) -> Iterator[tuple[str, bytes, bool]]:
+        """Yield each comment's action, the end of its line, and whether it is to be written."""
+        before, after = self._allowed
+        rounded = np.rint(found[:, self._given] * 10**DIGITS) / 10**DIGITS
+        least = self._request.least
+        kept = np.ones(len(lines), bool) if least is None else rounded.max(axis=1, initial=0) >= least
+        flagged = self._policy.flagged(found, self._scorer.labels)
+        names, explain_all = self._names, self._request.explain_all
+        for place, (line, scores) in enumerate(zip(lines, rounded.tolist(), strict=True)):
+            action = "allow"
+            numbers = b',"scores":' + orjson.dumps(dict(zip(names, scores, strict=True)))
+            if flagged[place] or explain_all:
+                verdict = self._verdict(line, found[place].tolist())
+                action = verdict.action
+                rest = b"," + dump({"verdict": verdict.to_json(), "model": self._scorer.model_id})[1:]
+            else:
+                rest = b"," + before + _quoted(line.identity) + after
+            if len(line.text) > MAX_CHARACTERS:
+                rest = _joined(rest.rstrip()[:-1], b'{"truncated":true}\n')
+            yield action, numbers + rest, bool(kept[place])
+
+    def _verdict(self, line: _Line, probabilities: Sequence[float]) -> Verdict:
+        """Decide with the words that drove it; an allowed comment gets those of its strongest label."""
+        policy, scorer = self._policy, self._scorer
+        score = Score(line.identity, scorer.model_id, dict(zip(scorer.labels, probabilities, strict=True)))
+        explanation = scorer.explain(line.text)
+        verdict = policy.decide(score, explanation)
+        if verdict.action != "allow":
+            return verdict
+        label = max(
+            policy.thresholds, key=lambda name: score.probabilities[name] / min(policy.thresholds[name].values())
+        )
+        return Verdict(line.identity, "allow", policy.id, reasons=explanation.reasons(label))
+
+    def _keys(self, found: NDArray[np.float64]) -> Iterable[tuple[float, float]]:
+        order, labels = self._request.order, self._scorer.labels
+        if order == "none":
+            return [(0.0, 0.0)] * len(found)
+        if order == "severity":
+            ranks, severities = self._policy.severities(found, labels)
+            return zip(ranks.tolist(), severities.tolist(), strict=True)
+        return ((0.0, value) for value in found[:, labels.index(order)].tolist())
+
+
+def _quick_line(raw: bytes, number: int, fields: Fields) -> _Line | None:
+    """Read a plain line of JSON fast; None when anything about it asks for a closer look."""
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    if type(data) is not dict or len(raw) > LONGEST_LINE or not _RESERVED.isdisjoint(data):
+        return None
+    texts: Sequence[str] = TEXT_FIELDS if fields.text is None else (fields.text,)
+    text = next((data[name] for name in texts if name in data), None)
+    if type(text) is not str:
+        return None
+    identities: Sequence[str] = ID_FIELDS if fields.id is None else (fields.id,)
+    identity = next((data[name] for name in identities if name in data), None)
+    if type(identity) is not str:
+        if identity is None and fields.id is None:
+            identity = str(number)
+        elif type(identity) is int:
+            identity = str(identity)
         else:
-            totals.actions[item.verdict.action] += 1
-        yield item
+            return None
+    return _Line(raw.rstrip()[:-1], identity, text)
 
 
-def reaching(scored: Iterable[Scored], least: float) -> Iterator[Scored]:
-    """Keep rows with any given score of at least `least`, and rows in error."""
-    for item in scored:
-        # As many digits as are printed, so that a score read off the output can be given here.
-        if item.score is None or round(max(item.score.probabilities.values()), DIGITS) >= least:
-            yield item
+_RESERVED = frozenset(RESERVED)
 
 
-def sort_key(name: str) -> Callable[[Scored], tuple[float, float]]:
-    """Return the key for ``--sort``: a label, or ``severity``: the strictest action first, then the furthest beyond."""
-    if name != "severity":
-        return lambda item: (0.0, item.score.probabilities.get(name, -1.0) if item.score else -2.0)
-    return lambda item: (float(ACTIONS.index(item.verdict.action)) if item.verdict else -1.0, item.severity)
+def _of_row(row: Row) -> _Line:
+    """Keep the fields that came in; those under a name of `RESERVED` go under ``input``."""
+    record = {name: value for name, value in row.data.items() if name not in _RESERVED}
+    if len(record) < len(row.data):
+        record["input"] = {name: value for name, value in row.data.items() if name in _RESERVED}
+    head = dump(record)[:-2]
+    if row.comment is None:
+        return _Line(head, error=(row.line, row.error or ""))
+    return _Line(head, row.comment.id, row.comment.text)
 
 
-def in_order(scored: Iterable[Scored], key: Callable[[Scored], tuple[float, float]]) -> Iterator[dict[str, Any]]:
-    """Yield records with the highest key first, equal ones in their order.
+def _joined(head: bytes, more: bytes) -> bytes:
+    """Join an object without its closing brace and a whole one."""
+    return head + (more[1:] if head == b"{" else b"," + more[1:])
 
-    The records wait in a temporary file, so that memory holds only about 50 bytes a row.
-    """
-    first, second, places = array("d"), array("d"), array("q")
-    with tempfile.TemporaryFile() as waiting:
-        for item in scored:
-            high, low = key(item)
-            first.append(high)
-            second.append(low)
-            places.append(waiting.tell())
-            waiting.write(dump(item.record()))
-        # lexsort is stable and its last key counts first.
-        for place in np.lexsort((-np.frombuffer(second), -np.frombuffer(first))) if places else ():
-            waiting.seek(places[place])
-            yield json.loads(waiting.readline())
+
+def _quoted(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError:
+        return json.dumps(text).encode("ascii")
 
 
 def dump(record: dict[str, Any]) -> bytes:
     """Return one JSON line in UTF-8; a lone surrogate, which UTF-8 cannot hold, is written as an escape."""
     try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # a lone surrogate, or an integer of more than 64 bits
+        pass
+    try:
         return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
     except UnicodeEncodeError:
         return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def write_jsonl(records: Iterable[dict[str, Any]], out: IO[bytes]) -> None:
-    """Write records as JSON lines."""
-    for record in records:
-        out.write(dump(record))
-
-
-def write_csv(records: Iterable[dict[str, Any]], out: IO[bytes], labels: Sequence[str]) -> None:
-    """Write records as CSV: every column that any of them has, then a column per label, and what was found.
-
-    Records wait in a temporary file until all columns are known. Input columns with a name of ours get ``input_``
-    before it.
-    """
-    added = [*(f"score_{label}" for label in labels), "action", "label", "model", "error"]
-    columns: dict[str, None] = {}
-    text = io.TextIOWrapper(out, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
-    with tempfile.TemporaryFile() as waiting:
-        for record in records:
-            flat = _flatten(record, added)
-            columns |= dict.fromkeys(name for name in flat if name not in added)
-            waiting.write(dump(flat))
-        waiting.seek(0)
-        writer = csv.DictWriter(text, [*columns, *added], restval="")
-        writer.writeheader()
-        writer.writerows(json.loads(line) for line in waiting)
-    text.detach()
-
-
-def _flatten(record: dict[str, Any], added: Sequence[str]) -> dict[str, Any]:
-    came_in = {name: value for name, value in record.items() if name not in RESERVED} | record.get("input", {})
-    flat = {
-        f"input_{name}" if name in added else name: value
-        if isinstance(value, str | int | float)
-        else json.dumps(value, ensure_ascii=False)
-        for name, value in came_in.items()
-        if value is not None
-    }
-    flat |= {f"score_{label}": value for label, value in record.get("scores", {}).items()}
-    if "verdict" in record:
-        flat |= {"action": record["verdict"]["action"], "label": record["verdict"].get("label", "")}
-        flat["model"] = record["model"]
-    if "error" in record:
-        flat["error"] = f"line {record['error']['line']}: {record['error']['message']}"
-    return flat
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name only when it is complete; gzipped when the name ends in .gz.
-
-    What is no regular file (a pipe, a device) is written to directly. Raises `InputError` when it cannot be written.
-    """
-    path = path.resolve()
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; expected the name of a file")
-    try:
-        with _direct(path) if path.exists() and not path.is_file() else _renamed(path) as out:
-            yield out
-    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _direct(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("wb") as out:
-        yield out
-
-
-@contextmanager
-def _renamed(path: Path) -> Iterator[IO[bytes]]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
-                    yield cast(IO[bytes], packed)
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.chmod(name, path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

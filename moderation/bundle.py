@@ -1,14 +1,21 @@
-"""A model on disk: a folder with a manifest, two vocabularies and two arrays. Data only; loading runs no code.
+"""A model on disk: a folder with a manifest, arrays and vocabularies. Data only; loading runs no code.
 
 =====================  ====================================================================================
-``manifest.json``      what the model is, and size, SHA-256 and shape of every other member
-``words.txt``          word n-grams, one a line, UTF-8; line k is feature k
-``chars.txt``          character n-grams; line k is feature k after all the words
-``idf.npy``            float32 (n_features,), inverse document frequency
-``weights.npy``        int16 (n_features, n_labels), logistic regression weights in units of the label's scale
+``manifest.json``      what the model is, and size and SHA-256 of every other member
+``rows.npy``           a record per feature: float32 ``idf``, inverse document frequency, and int16 ``weights``
+                       (n_labels,), logistic regression weights in units of the label's scale
+``fingerprints.npy``   uint32 (n_features,), by which a feature is found (`moderation.index`)
+``word_buckets.npy``   uint32 (2**bits + 1,), where each bucket of word n-grams begins
+``char_buckets.npy``   the same for character n-grams
+``words.txt.gz``       word n-grams, one a line, UTF-8; line k is feature k
+``chars.txt.gz``       character n-grams; line k is feature k after all the words
 =====================  ====================================================================================
 
-Every member is checked against the manifest, and every size against the bounds below, before it is used.
+The arrays are mapped, not read, so that processes share one copy; the vocabularies are unpacked when somebody asks for
+them, for scoring does not. Every member is checked against the manifest, and every size against the bounds below,
+before it is used.
+
+Version 1 had ``words.txt``, ``chars.txt``, ``idf.npy`` and ``weights.npy`` and no index; it is still read.
 
 To change the format: raise ``FORMAT_VERSION``, keep reading the versions before it, and keep a bundle of the last
 version among the tests. Readers refuse a version above their own with `BundleTooNew`.
@@ -16,26 +23,32 @@ version among the tests. Readers refuse a version above their own with `BundleTo
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moderation.errors import BundleDamaged, BundleForeign, BundleNotFound, BundleTooLarge, BundleTooNew
 from moderation.features import FeatureSettings
+from moderation.index import Index, bucket_bits, build_index, row_type
 
 FORMAT = "moderation-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-MEMBERS = ("words.txt", "chars.txt", "idf.npy", "weights.npy")
+VOCABULARIES = ("words.txt.gz", "chars.txt.gz")
+MEMBERS = ("rows.npy", "fingerprints.npy", "word_buckets.npy", "char_buckets.npy", *VOCABULARIES)
+MEMBERS_1 = ("words.txt", "chars.txt", "idf.npy", "weights.npy")
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MEMBER_BYTES = 256 << 20
@@ -68,6 +81,8 @@ class Bundle:
     """Log-odds per unit of weight, shape (n_labels,)."""
     intercept: NDArray[np.float64]
     """Log-odds of a text without any known feature, shape (n_labels,)."""
+    index: Index | None = None
+    """The features sorted for the compiled kernel, when they stand in that order; else the scorer sorts them."""
 
     @property
     def model_id(self) -> str:
@@ -89,21 +104,65 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
     """
     folder = SHIPPED if path is None else Path(path)
     manifest = _read_manifest(folder)
+    return (_load_1 if manifest["version"] == 1 else _load_2)(folder, manifest)
+
+
+def _load_2(folder: Path, manifest: dict[str, Any]) -> Bundle:
+    features, n_words = manifest["n_features"], manifest.get("n_words")
+    if type(n_words) is not int or not 0 <= n_words <= features:
+        raise BundleDamaged(f"{folder / MANIFEST}: n_words: expected an integer from 0 to n_features, got {n_words!r}")
+    seed = manifest.get("seed")
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
+        raise BundleDamaged(f"{folder / MANIFEST}: seed: expected an integer from 0 to 2**32 - 1, got {seed!r}")
+    for name in MEMBERS:
+        _check_member(folder, name, manifest["members"])
+    rows = _array(folder / "rows.npy", row_type(len(manifest["labels"])), (features,))
+    words, chars = (
+        _Vocabulary(folder / name, length)
+        for name, length in zip(VOCABULARIES, (n_words, features - n_words), strict=True)
+    )
+    index = Index(
+        rows,
+        _array(folder / "fingerprints.npy", np.dtype("<u4"), (features,)),
+        _buckets(folder / "word_buckets.npy", n_words),
+        _buckets(folder / "char_buckets.npy", features - n_words),
+        seed,
+    )
+    return _bundle(manifest, words, chars, rows["idf"], rows["weights"], index)
+
+
+def _load_1(folder: Path, manifest: dict[str, Any]) -> Bundle:
     labels, features = manifest["labels"], manifest["n_features"]
-    members = {name: _read_member(folder, name, manifest["members"]) for name in MEMBERS}
-    words, chars = (_lines(folder / name, members[name]) for name in ("words.txt", "chars.txt"))
+    for name in MEMBERS_1:
+        _check_member(folder, name, manifest["members"])
+    words, chars = (_lines(folder / name, (folder / name).read_bytes()) for name in ("words.txt", "chars.txt"))
     if len(words) + len(chars) != features:
         raise BundleDamaged(f"{folder}: expected {features} n-grams, got {len(words)} words and {len(chars)} chars")
+    idf = _array(folder / "idf.npy", np.dtype("<f4"), (features,))
+    return _bundle(
+        manifest, words, chars, idf, _array(folder / "weights.npy", np.dtype("<i2"), (features, len(labels)))
+    )
+
+
+def _bundle(
+    manifest: dict[str, Any],
+    words: Sequence[str],
+    chars: Sequence[str],
+    idf: NDArray[np.float32],
+    weights: NDArray[np.int16],
+    index: Index | None = None,
+) -> Bundle:
     return Bundle(
         manifest=manifest,
-        labels=tuple(labels),
+        labels=tuple(manifest["labels"]),
         settings=FeatureSettings.from_json(manifest["features"]),
         words=words,
         chars=chars,
-        idf=_array(folder / "idf.npy", np.dtype("<f4"), (features,)),
-        weights=_array(folder / "weights.npy", np.dtype("<i2"), (features, len(labels))),
+        idf=idf,
+        weights=weights,
         scale=np.array(manifest["scale"], dtype=np.float64),
         intercept=np.array(manifest["intercept"], dtype=np.float64),
+        index=index,
     )
 
 
@@ -111,17 +170,13 @@ def save_bundle(bundle: Bundle, path: Path | str) -> dict[str, Any]:
     """Write a bundle, replacing what stands at `path`, and return its complete manifest.
 
     The manifest's ``model_id`` is completed with a digest of all the members and settings, so two models with one
-    id are one model.
+    id are one model. Features are written in the order of the index.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        for name, grams in (("words.txt", bundle.words), ("chars.txt", bundle.chars)):
-            (folder / name).write_bytes("".join(f"{gram}\n" for gram in grams).encode("utf-8"))
-        np.save(folder / "idf.npy", bundle.idf.astype("<f4"), allow_pickle=False)
-        np.save(folder / "weights.npy", np.ascontiguousarray(bundle.weights.astype("<i2")), allow_pickle=False)
-        manifest = _manifest(bundle, folder)
+        manifest = _write_members(bundle, folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         folder.chmod(0o755)
         if path.exists():
@@ -132,20 +187,34 @@ def save_bundle(bundle: Bundle, path: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def _manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:
-    members = {name: _describe_member((folder / name).read_bytes()) for name in MEMBERS}
+def _write_members(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    index, order = build_index(bundle.words, bundle.chars, bundle.idf, bundle.weights)
+    n_words, digests = len(bundle.words), []
+    for name in ("rows", "fingerprints", "word_buckets", "char_buckets"):
+        np.save(folder / f"{name}.npy", getattr(index, name), allow_pickle=False)
+        digests.append(hashlib.sha256((folder / f"{name}.npy").read_bytes()).hexdigest())
+    blocks = zip(VOCABULARIES, (bundle.words, bundle.chars), (order[:n_words], order[n_words:] - n_words), strict=True)
+    for name, grams, places in blocks:
+        grams = list(grams)
+        data = "".join(f"{grams[place]}\n" for place in places).encode("utf-8")
+        (folder / name).write_bytes(gzip.compress(data, mtime=0))
+        digests.append(hashlib.sha256(data).hexdigest())
     core = {
         "labels": list(bundle.labels),
         "features": bundle.settings.to_json(),
-        "n_features": len(bundle.words) + len(bundle.chars),
+        "n_features": len(order),
+        "n_words": n_words,
+        "seed": index.seed,
         "scale": [float(value) for value in bundle.scale],
         "intercept": [float(value) for value in bundle.intercept],
-        "members": members,
     }
-    digest = hashlib.sha256(json.dumps(core, sort_keys=True).encode()).hexdigest()
+    # Of the plain vocabularies, for releases of zlib pack differently.
+    digest = hashlib.sha256(json.dumps([core, digests], sort_keys=True).encode()).hexdigest()
+    core["members"] = {name: _describe_member((folder / name).read_bytes()) for name in MEMBERS}
     name = str(bundle.manifest.get("model_id", "model")).split("+")[0]
-    about = {key: value for key, value in bundle.manifest.items() if key not in core}
-    return {"format": FORMAT, "version": FORMAT_VERSION} | about | {"model_id": f"{name}+{digest[:12]}"} | core
+    head = {"format": FORMAT, "version": FORMAT_VERSION}
+    about = {key: value for key, value in bundle.manifest.items() if key not in head | core}
+    return head | about | {"model_id": f"{name}+{digest[:12]}"} | core
 
 
 def _describe_member(data: bytes) -> dict[str, Any]:
@@ -201,8 +270,8 @@ def _check_manifest(path: Path, manifest: dict[str, Any]) -> None:
         raise BundleDamaged(f"{path}: {error}") from error
 
 
-def _read_member(folder: Path, name: str, members: Mapping[str, Any]) -> bytes:
-    """Read one member whole, after its size and before its use; return its bytes if the checksum agrees."""
+def _check_member(folder: Path, name: str, members: Mapping[str, Any]) -> None:
+    """Refuse a member whose size or checksum is not what the manifest says, or beyond the bounds."""
     expected, path = members.get(name), folder / name
     if not isinstance(expected, dict) or type(expected.get("bytes")) is not int:
         raise BundleDamaged(f"{folder / MANIFEST}: members.{name}: expected bytes and sha256")
@@ -213,10 +282,53 @@ def _read_member(folder: Path, name: str, members: Mapping[str, Any]) -> bytes:
         raise BundleTooLarge(f"{path}: {max(size, expected['bytes'])} bytes, more than {MAX_MEMBER_BYTES}")
     if size != expected["bytes"]:
         raise BundleDamaged(f"{path}: expected {expected['bytes']} bytes, got {size}")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != expected.get("sha256"):
+    with path.open("rb") as file:
+        if not size:
+            digest = hashlib.sha256()
+        else:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                digest = hashlib.sha256(data)
+    if digest.hexdigest() != expected.get("sha256"):
         raise BundleDamaged(f"{path}: its SHA-256 is not the one in the manifest")
-    return data
+
+
+class _Vocabulary(Sequence[str]):
+    """The n-grams of one block, unpacked from a verified member when they are first asked for."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._path = path
+        self._length = length
+        self._grams: list[str] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if self._grams is None:
+            self._grams = self._read()
+        return self._grams[place]
+
+    def __iter__(self) -> Iterator[str]:
+        if self._grams is None:
+            self._grams = self._read()
+        return iter(self._grams)
+
+    def _read(self) -> list[str]:
+        unpack = zlib.decompressobj(wbits=31)
+        try:
+            data = unpack.decompress(self._path.read_bytes(), MAX_MEMBER_BYTES)
+        except (OSError, zlib.error) as error:
+            raise BundleDamaged(f"{self._path}: cannot be unpacked") from error
+        if unpack.unconsumed_tail:
+            raise BundleTooLarge(f"{self._path}: unpacks to more than {MAX_MEMBER_BYTES} bytes")
+        grams = _lines(self._path, data)
+        if len(grams) != self._length:
+            raise BundleDamaged(f"{self._path}: expected {self._length} n-grams, got {len(grams)}")
+        return grams
 
 
 def _lines(path: Path, data: bytes) -> list[str]:
@@ -231,6 +343,14 @@ def _lines(path: Path, data: bytes) -> list[str]:
     return lines
 
 
+def _buckets(path: Path, features: int) -> NDArray[np.uint32]:
+    """Map the buckets of a block and check that they cut its features into stretches."""
+    buckets = _array(path, np.dtype("<u4"), ((1 << bucket_bits(features)) + 1,))
+    if buckets[0] != 0 or buckets[-1] != features or (buckets[1:] < buckets[:-1]).any():
+        raise BundleDamaged(f"{path}: expected places that rise from 0 to {features}")
+    return buckets
+
+
 def _array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Map an array whose checksum has been verified; refuse another type or shape than the manifest says."""
     try:
@@ -239,6 +359,7 @@ def _array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[
         raise BundleDamaged(f"{path}: not readable as an array") from error
     if array.dtype != dtype or array.shape != shape:
         raise BundleDamaged(f"{path}: expected {dtype} {shape}, got {array.dtype} {array.shape}")
-    if not np.isfinite(array).all():
+    numbers = array["idf"] if dtype.names else array
+    if not np.isfinite(numbers).all():
         raise BundleDamaged(f"{path}: holds a value that is not finite")
     return array

@@ -13,6 +13,19 @@
     │   ├── BundleTooLarge      a size or shape beyond the allowed bound
     │   └── BundleDamaged       truncated, altered, or at odds with its manifest
     ├── PolicyError             a policy file is wrong; names the line
+    ├── StoreError              the queue's database cannot do its work
+    │   ├── StoreUnavailable    it cannot be opened or reached, or is busy for too long; trying again may help
+    │   ├── StoreFull           its disk is full; what was acknowledged is kept
+    │   └── StoreForeign        it is not ours, or was written by a later version
+    ├── NotFound                there is no such comment, decision, account ...
+    ├── Conflict                what was asked no longer fits what is there; says what is
+    │   ├── ClaimTaken          another moderator has the comment before them
+    │   ├── AlreadyDecided      the comment was decided in the meantime
+    │   ├── CommentChanged      the text was edited since it was read
+    │   └── KeyReused           an idempotency key came again with another request
+    ├── SignInFailed            name and password do not fit
+    │   └── SignInThrottled     too many failures; says how long to wait
+    ├── Forbidden               the account may not do this
     └── MissingExtra            an optional library is not installed
 
 ``status`` is the HTTP status and ``exit_code`` the process exit code that stand for the error at the edge.
@@ -84,3 +97,91 @@ class MissingExtra(ModerationError, ImportError):
     """An optional library is not installed; the message says how to get it."""
 
     exit_code = 4
+
+
+class StoreError(ModerationError):
+    """The queue's database cannot do its work."""
+
+    exit_code = 5
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be opened or reached, or was busy for too long; trying again may help."""
+
+    status = 503
+
+
+class StoreFull(StoreError):
+    """The database's disk is full. Nothing of the request was written; what was acknowledged before is kept."""
+
+    status = 507
+
+
+class StoreForeign(StoreError):
+    """The database is not ours, or was written by a later version."""
+
+
+class NotFound(ModerationError, LookupError):
+    """There is no such comment, decision, account or the like."""
+
+    status = 404
+    exit_code = 2
+
+
+class Conflict(ModerationError):
+    """What was asked no longer fits what is there; nothing was changed."""
+
+    status = 409
+
+
+class ClaimTaken(Conflict):
+    """Another moderator has the comment before them."""
+
+    def __init__(self, message: str, *, by: str) -> None:
+        super().__init__(message)
+        self.by = by
+        """Name of the moderator who holds the claim."""
+
+
+class AlreadyDecided(Conflict):
+    """The comment was decided in the meantime."""
+
+    def __init__(self, message: str, *, by: str, act: str) -> None:
+        super().__init__(message)
+        self.by = by
+        """Name of the moderator who decided."""
+        self.act = act
+        """What was decided."""
+
+
+class CommentChanged(Conflict):
+    """The comment was edited since the moderator read it."""
+
+
+class KeyReused(Conflict):
+    """An idempotency key came again with another request."""
+
+    status = 422
+
+
+class SignInFailed(ModerationError):
+    """Name and password do not fit; which of them is wrong is not told."""
+
+    status = 401
+
+
+class SignInThrottled(SignInFailed):
+    """Too many sign-ins failed."""
+
+    status = 429
+
+    def __init__(self, message: str, *, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
+        """Seconds until the next try is allowed."""
+
+
+class Forbidden(ModerationError):
+    """The account may not do this."""
+
+    status = 403

@@ -1,9 +1,11 @@
-"""A model's passport in words, from its manifest."""
+"""A model's passport in words, from its manifest, and the path that scores with it here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from moderation import kernel
 
 
 def describe(manifest: Mapping[str, Any]) -> str:
@@ -15,6 +17,7 @@ def describe(manifest: Mapping[str, Any]) -> str:
         f"features  {manifest['n_features']:,} n-grams: words {_span(manifest, 'word_ngrams')}, "
         f"characters {_span(manifest, 'char_ngrams')}",
         f"format    {manifest['version']}",
+        f"scoring   {f'pure path, for {kernel.MISSING}' if kernel.MISSING else 'compiled kernel'}",
     ]
     calibration = manifest.get("calibration")
     if calibration:

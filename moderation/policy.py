@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from moderation.comment import ACTIONS, Action, Score, Verdict
 from moderation.errors import PolicyError
@@ -72,9 +75,7 @@ class Policy:
         """
         best: tuple[int, float, str, float] | None = None
         for label, actions in self.thresholds.items():
-            if label not in score.probabilities:
-                scored = ", ".join(score.probabilities)
-                raise PolicyError(f"policy {self.id}: has thresholds for {label!r}, but the model scores {scored}")
+            self._column(label, tuple(score.probabilities))
             for action, threshold in actions.items():
                 margin = score.probabilities[label] - threshold
                 found = (ACTIONS.index(action), margin, label, threshold)
@@ -95,6 +96,37 @@ class Policy:
         return max(
             score.probabilities[label] / max(min(actions.values()), 1e-9) for label, actions in self.thresholds.items()
         )
+
+    def flagged(self, probabilities: NDArray[np.float64], labels: Sequence[str]) -> NDArray[np.bool_]:
+        """Say of each comment whether any threshold is reached, so that `decide` would not allow it.
+
+        Parameters
+        ----------
+        probabilities : shape (n_comments, n_labels)
+        labels : what the columns stand for
+        """
+        lowest = {label: min(actions.values()) for label, actions in self.thresholds.items()}
+        places = [self._column(label, labels) for label in lowest]
+        return np.asarray((probabilities[:, places] >= np.array(list(lowest.values()))).any(axis=1))
+
+    def severities(
+        self, probabilities: NDArray[np.float64], labels: Sequence[str]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return, of each comment, the rank in `ACTIONS` of the action that `decide` advises, and its `severity`."""
+        ranks, severity = np.zeros(len(probabilities)), np.zeros(len(probabilities))
+        for label, actions in self.thresholds.items():
+            column = probabilities[:, self._column(label, labels)]
+            np.maximum(severity, column / max(min(actions.values()), 1e-9), out=severity)
+            for action, threshold in actions.items():
+                np.maximum(ranks, np.where(column >= threshold, float(ACTIONS.index(action)), 0.0), out=ranks)
+        return ranks, severity
+
+    def _column(self, label: str, labels: Sequence[str]) -> int:
+        if label not in labels:
+            raise PolicyError(
+                f"policy {self.id}: has thresholds for {label!r}, but the model scores {', '.join(labels)}"
+            )
+        return labels.index(label)
 
 
 def _read_thresholds(table: Any, place: _Places) -> dict[str, dict[Action, float]]:

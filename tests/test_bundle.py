@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose
 
 from moderation import Scorer, errors
 from moderation.bundle import (
@@ -46,7 +49,7 @@ def test_a_round_trip_keeps_the_scores(small_bundle: Bundle, bundle_folder: Path
     loaded = load_bundle(bundle_folder)
     assert loaded.labels == small_bundle.labels
     assert loaded.settings == small_bundle.settings
-    assert_array_equal(Scorer(loaded).predict_proba(TEXTS), Scorer(small_bundle).predict_proba(TEXTS))
+    assert_allclose(Scorer(loaded).predict_proba(TEXTS), Scorer(small_bundle).predict_proba(TEXTS), rtol=0, atol=1e-12)
 
 
 def test_the_same_model_gives_the_same_bytes(small_bundle: Bundle, tmp_path: Path) -> None:
@@ -57,8 +60,6 @@ def test_the_same_model_gives_the_same_bytes(small_bundle: Bundle, tmp_path: Pat
 
 
 def test_another_model_gets_another_id(small_bundle: Bundle, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     other = replace(small_bundle, intercept=small_bundle.intercept + 0.5)
     assert save_bundle(other, tmp_path / "a")["model_id"] != save_bundle(small_bundle, tmp_path / "b")["model_id"]
 
@@ -108,7 +109,11 @@ def test_a_later_format(bundle_folder: Path) -> None:
         ({"labels": ["a", "a", "b"]}, "a name stands twice"),
         ({"labels": ["a", "b"]}, "scale: expected 2 finite numbers"),
         ({"n_features": -1}, "n_features: expected an integer from 0"),
-        ({"n_features": 3}, "expected 3 n-grams"),
+        ({"n_features": 3, "n_words": 2}, r"rows\.npy: expected .* \(3,\), got"),
+        ({"n_words": -1}, "n_words: expected an integer from 0 to n_features"),
+        ({"n_words": None}, "n_words: expected an integer from 0 to n_features, got None"),
+        ({"n_words": 10**9}, "n_words: expected an integer from 0 to n_features"),
+        ({"seed": "0"}, "seed: expected an integer from 0"),
         ({"scale": [1, 2]}, "scale: expected 3 finite numbers"),
         ({"intercept": [1, 2, float("nan")]}, "intercept: expected 3 finite numbers"),
         ({"intercept": ["1", 2, 3]}, "intercept: expected 3 finite numbers"),
@@ -117,7 +122,7 @@ def test_a_later_format(bundle_folder: Path) -> None:
         ({"features": {"word_ngrams": "x", "char_ngrams": [2, 5]}}, "word_ngrams: expected two integers"),
         ({"features": []}, "features: expected word_ngrams and char_ngrams"),
         ({"members": []}, "members"),
-        ({"members": {}}, r"members\.words\.txt: expected bytes and sha256"),
+        ({"members": {}}, r"members\.rows\.npy: expected bytes and sha256"),
         ({"model_id": 4}, "model_id"),
     ],
 )
@@ -158,8 +163,8 @@ def test_too_large(bundle_folder: Path) -> None:
 
 
 def test_a_member_that_claims_to_be_too_large(bundle_folder: Path) -> None:
-    edit(bundle_folder, lambda manifest: manifest["members"]["idf.npy"].update(bytes=1 << 40))
-    with pytest.raises(errors.BundleTooLarge, match=r"idf\.npy"):
+    edit(bundle_folder, lambda manifest: manifest["members"]["rows.npy"].update(bytes=1 << 40))
+    with pytest.raises(errors.BundleTooLarge, match=r"rows\.npy"):
         load_bundle(bundle_folder)
 
 
@@ -178,26 +183,44 @@ def test_a_forged_pickle_is_not_run(bundle_folder: Path, tmp_path: Path) -> None
             return (Path.touch, (ran,))
 
     np.save(tmp_path / "forged.npy", np.array([Harmful()], dtype=object), allow_pickle=True)
-    replace_member(bundle_folder, "idf.npy", (tmp_path / "forged.npy").read_bytes())
-    with pytest.raises(errors.BundleDamaged, match=r"idf\.npy: not readable as an array"):
+    replace_member(bundle_folder, "rows.npy", (tmp_path / "forged.npy").read_bytes())
+    with pytest.raises(errors.BundleDamaged, match=r"rows\.npy: not readable as an array"):
         load_bundle(bundle_folder)
     assert not ran.exists()
 
 
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\x00"])
+@pytest.mark.parametrize("name", [name for name in MEMBERS if name.endswith(".npy")])
+def test_a_forged_member(bundle_folder: Path, name: str, data: bytes) -> None:
+    replace_member(bundle_folder, name, data)
+    with pytest.raises(errors.BundleDamaged, match=f"{name}: not readable as an array"):
+        load_bundle(bundle_folder)
+
+
 @pytest.mark.parametrize(
-    ("name", "data", "message"),
+    ("data", "message"),
     [
-        ("words.txt", b"\xff\n", "not UTF-8 at byte 0"),
-        ("words.txt", b"no end", "the last line is cut short"),
-        ("chars.txt", b"a\na\n", "an n-gram stands twice"),
-        ("weights.npy", b"", "not readable as an array"),
-        ("weights.npy", b"\x93NUMPY\x01\x00", "not readable as an array"),
+        (b"no gzip", "cannot be unpacked"),
+        (gzip.compress(b"\xff\n", mtime=0), "not UTF-8 at byte 0"),
+        (gzip.compress(b"no end", mtime=0), "the last line is cut short"),
+        (gzip.compress(b"a\na\n", mtime=0), "an n-gram stands twice"),
+        (gzip.compress(b"a\nb\n", mtime=0), "n-grams, got 2"),
     ],
 )
-def test_a_forged_member(bundle_folder: Path, name: str, data: bytes, message: str) -> None:
-    replace_member(bundle_folder, name, data)
+def test_a_forged_vocabulary_is_refused_when_it_is_asked_for(bundle_folder: Path, data: bytes, message: str) -> None:
+    replace_member(bundle_folder, "chars.txt.gz", data)
+    bundle = load_bundle(bundle_folder)
     with pytest.raises(errors.BundleDamaged, match=message):
-        load_bundle(bundle_folder)
+        list(bundle.chars)
+    with pytest.raises(errors.BundleDamaged, match=message):
+        Scorer(bundle, pure=True)
+
+
+def test_a_vocabulary_that_unpacks_to_too_much(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moderation.bundle.MAX_MEMBER_BYTES", 100_000)
+    replace_member(bundle_folder, "words.txt.gz", gzip.compress(bytes(200_000)))
+    with pytest.raises(errors.BundleTooLarge, match=r"words\.txt\.gz: unpacks to more than 100000 bytes"):
+        list(load_bundle(bundle_folder).words)
 
 
 @pytest.mark.parametrize(
@@ -205,20 +228,58 @@ def test_a_forged_member(bundle_folder: Path, name: str, data: bytes, message: s
     [np.zeros(3, np.float32), np.zeros((3, 3), np.int16), np.zeros(3, np.complex64)],
     ids=["wrong shape", "wrong dimensions", "wrong type"],
 )
-def test_a_forged_array(bundle_folder: Path, tmp_path: Path, array: np.ndarray) -> None:
+@pytest.mark.parametrize("name", ["rows.npy", "fingerprints.npy", "word_buckets.npy"])
+def test_a_forged_array(bundle_folder: Path, tmp_path: Path, array: np.ndarray, name: str) -> None:
     np.save(tmp_path / "forged.npy", array)
-    replace_member(bundle_folder, "idf.npy", (tmp_path / "forged.npy").read_bytes())
-    with pytest.raises(errors.BundleDamaged, match=r"idf\.npy: expected float32"):
+    replace_member(bundle_folder, name, (tmp_path / "forged.npy").read_bytes())
+    with pytest.raises(errors.BundleDamaged, match=rf"{name}: expected .*, got {array.dtype}"):
         load_bundle(bundle_folder)
 
 
-def test_an_array_with_a_value_that_is_no_number(bundle_folder: Path, small_bundle: Bundle, tmp_path: Path) -> None:
-    idf = small_bundle.idf.copy()
-    idf[5] = np.inf
-    np.save(tmp_path / "forged.npy", idf)
-    replace_member(bundle_folder, "idf.npy", (tmp_path / "forged.npy").read_bytes())
+def test_buckets_that_do_not_cut_the_features(bundle_folder: Path, tmp_path: Path) -> None:
+    buckets = np.load(bundle_folder / "char_buckets.npy")
+    for place, value in ((0, 1), (-1, 2**32 - 1), (len(buckets) // 2, 2**31)):
+        forged = buckets.copy()
+        forged[place] = value
+        np.save(tmp_path / "forged.npy", forged)
+        replace_member(bundle_folder, "char_buckets.npy", (tmp_path / "forged.npy").read_bytes())
+        with pytest.raises(errors.BundleDamaged, match="expected places that rise from 0 to"):
+            load_bundle(bundle_folder)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_an_array_with_a_value_that_is_no_number(bundle_folder: Path, tmp_path: Path, value: float) -> None:
+    rows = np.load(bundle_folder / "rows.npy")
+    rows["idf"][5] = value
+    np.save(tmp_path / "forged.npy", rows)
+    replace_member(bundle_folder, "rows.npy", (tmp_path / "forged.npy").read_bytes())
     with pytest.raises(errors.BundleDamaged, match="holds a value that is not finite"):
         load_bundle(bundle_folder)
+
+
+def test_an_ngram_that_stands_twice_is_not_saved(small_bundle: Bundle, tmp_path: Path) -> None:
+    twice = replace(small_bundle, words=[small_bundle.words[1], *small_bundle.words[1:]])
+    with pytest.raises(ValueError, match="does one stand twice"):
+        save_bundle(twice, tmp_path / "twice")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_last_version_is_still_read(tmp_path: Path) -> None:
+    folder = Path(__file__).parent / "bundles" / "version_1"
+    expected = json.loads(folder.with_suffix(".json").read_text(encoding="utf-8"))
+    for pure in (False, True):
+        found = Scorer(load_bundle(folder), pure=pure).predict_proba(list(expected))
+        assert_allclose(found, list(expected.values()), rtol=0, atol=1e-12)
+    save_bundle(load_bundle(folder), tmp_path / "now")
+    assert load_bundle(tmp_path / "now").manifest["version"] == FORMAT_VERSION
+    assert_allclose(Scorer.load(tmp_path / "now").predict_proba(list(expected)), found, rtol=0, atol=1e-12)
+
+
+def test_a_damaged_bundle_of_the_last_version(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parent / "bundles" / "version_1", tmp_path / "old")
+    replace_member(tmp_path / "old", "words.txt", b"a\na\n")
+    with pytest.raises(errors.BundleDamaged, match=r"words\.txt: an n-gram stands twice"):
+        load_bundle(tmp_path / "old")
 
 
 def test_the_shipped_bundle_is_small_and_open() -> None:

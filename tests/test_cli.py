@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from moderation import Verdict
+from moderation import Verdict, kernel
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
@@ -250,6 +250,7 @@ def test_the_passport() -> None:
     manifest = json.loads(run("model", "--json")[0])
     assert manifest["model_id"] in out
     assert "trained on" in out
+    assert f"scoring   {'pure path' if kernel.MISSING else 'compiled kernel'}" in out
 
 
 def test_a_page_is_extracted_and_scored(news_page: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moderation import Comment, Scorer
-from moderation.bundle import Bundle
+from moderation import Comment, Scorer, kernel
+from moderation.bundle import Bundle, load_bundle
 from moderation.errors import InputError
 from moderation.features import FeatureSettings
 from moderation.scorer import MAX_CHARACTERS
@@ -41,31 +41,49 @@ ADVERSARIAL = [
 ANY = st.one_of(st.text(max_size=60), st.text(st.sampled_from(list("burn his house liar! *'🔪\u200bé½")), max_size=80))
 
 
+@pytest.fixture(scope="session", params=["compiled", "pure"])
+def pure(request: pytest.FixtureRequest) -> bool:
+    """Every test of this file is run on both paths."""
+    if request.param == "compiled" and kernel.COMPILED is None:
+        pytest.skip(f"no compiled kernel: {kernel.MISSING}")
+    return bool(request.param == "pure")
+
+
+@pytest.fixture(scope="session")
+def small_scorer(small_bundle: Bundle, pure: bool) -> Scorer:
+    return Scorer(small_bundle, pure=pure)
+
+
+@pytest.fixture(scope="session")
+def shipped(pure: bool) -> Scorer:
+    return Scorer(load_bundle(), pure=pure)
+
+
 def pipeline_proba(bundle: Bundle, texts: list[str]) -> np.ndarray:
     return np.asarray(pipeline_of(bundle).predict_proba(texts))
 
 
 @pytest.mark.parametrize("features", [((1, 1), (1, 1)), ((1, 2), (2, 5)), ((2, 3), (3, 4)), ((1, 3), (1, 8))])
-def test_equals_scikit_learn(features: tuple[tuple[int, int], tuple[int, int]]) -> None:
+def test_equals_scikit_learn(features: tuple[tuple[int, int], tuple[int, int]], pure: bool) -> None:
     bundle = make_bundle(TEXTS, FeatureSettings(*features), seed=3)
     texts = TEXTS + ADVERSARIAL
-    assert_allclose(Scorer(bundle).predict_proba(texts), pipeline_proba(bundle, texts), rtol=0, atol=1e-6)
+    assert_allclose(Scorer(bundle, pure=pure).predict_proba(texts), pipeline_proba(bundle, texts), rtol=0, atol=1e-9)
 
 
 @given(st.lists(ANY, min_size=1, max_size=8))
-def test_equals_scikit_learn_on_any_text(small_bundle: Bundle, texts: list[str]) -> None:
-    found = Scorer(small_bundle).predict_proba(texts)
-    assert_allclose(found, pipeline_proba(small_bundle, texts), rtol=0, atol=1e-6)
+def test_equals_scikit_learn_on_any_text(small_bundle: Bundle, small_scorer: Scorer, texts: list[str]) -> None:
+    found = small_scorer.predict_proba(texts)
+    assert_allclose(found, pipeline_proba(small_bundle, texts), rtol=0, atol=1e-9)
 
 
 def test_equals_scikit_learn_on_a_megabyte(small_bundle: Bundle, small_scorer: Scorer) -> None:
     text = (" ".join(TEXTS) + " ") * (1_000_000 // len(" ".join(TEXTS)))
-    assert_allclose(small_scorer.predict_proba([text]), pipeline_proba(small_bundle, [text]), rtol=0, atol=1e-6)
+    assert_allclose(small_scorer.predict_proba([text]), pipeline_proba(small_bundle, [text]), rtol=0, atol=1e-9)
 
 
 def test_the_shipped_model_equals_scikit_learn(shipped: Scorer) -> None:
     texts = TEXTS + ADVERSARIAL
-    assert_allclose(shipped.predict_proba(texts), pipeline_proba(shipped.bundle, texts), rtol=0, atol=1e-6)
+    assert_allclose(shipped.predict_proba(texts), pipeline_proba(shipped.bundle, texts), rtol=0, atol=1e-9)
 
 
 def test_the_shipped_model_equals_scikit_learn_on_public_comments(shipped: Scorer, corpora: Path) -> None:
@@ -73,7 +91,7 @@ def test_the_shipped_model_equals_scikit_learn_on_public_comments(shipped: Score
 
     registry = load_registry()
     texts = [row.text for name in ("fox_news", "hatecheck") for row in read_corpus(registry[name], corpora)]
-    assert_allclose(shipped.predict_proba(texts), pipeline_proba(shipped.bundle, texts), rtol=0, atol=1e-6)
+    assert_allclose(shipped.predict_proba(texts), pipeline_proba(shipped.bundle, texts), rtol=0, atol=1e-9)
 
 
 @given(st.lists(ANY, min_size=1, max_size=30), st.randoms(use_true_random=False))

@@ -221,6 +221,32 @@ def evaluate(
     typer.echo(f"report: {output / 'report.html'}")
 
 
+@app.command("perspective-map")
+def perspective_map(
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write.")] = Path(
+        "moderation/server/perspective_map.json"
+    ),
+    bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Model; default: the shipped one.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Markdown page whose table of agreement is to be brought up to date.")
+    ] = None,
+    corpora: CorporaOption = None,
+    datasets: DatasetsOption = Path("datasets"),
+) -> None:
+    """Fit the server's map from our scores to Perspective's scale, and print how far the two agree."""
+    from moderation.scorer import Scorer
+    from training.corpora import find_corpora, load_registry, read_corpus
+    from training.perspective_map import CORPUS, fit_map, table, update_page, write_map
+
+    rows = list(read_corpus(load_registry(datasets / "registry.toml")[CORPUS], find_corpora(corpora)))
+    with _in_one_sentence():
+        found = fit_map(Scorer.load(bundle), rows)
+    write_map(found, output)
+    if page is not None:
+        update_page(page, found)
+    typer.echo(table(found))
+
+
 def main() -> None:
     """Run the command line; an error of ours becomes one sentence and its exit code."""
     try:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from moderation.cli import scoring
+from moderation.cli import scoring, serving
 from moderation.errors import ModerationError
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-for command in (scoring.score, scoring.extract, scoring.explain, scoring.model):
+for command in (scoring.score, scoring.extract, scoring.explain, scoring.model, serving.serve):
     app.command()(command)
 
 

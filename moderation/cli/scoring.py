@@ -6,19 +6,20 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
+from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
 from moderation.errors import InputError
 
 if TYPE_CHECKING:
-    from moderation.batch import Scored, Totals
+    from moderation.archive import Setup
+    from moderation.batch import Chunk, Scored, Totals
     from moderation.formats.rows import Fields
     from moderation.policy import Policy
     from moderation.scorer import Scorer
@@ -33,6 +34,7 @@ class InputFormat(StrEnum):
     tsv = "tsv"
     lines = "lines"
     page = "page"
+    parquet = "parquet"
 
 
 class OutputFormat(StrEnum):
@@ -41,6 +43,7 @@ class OutputFormat(StrEnum):
     auto = "auto"
     jsonl = "jsonl"
     csv = "csv"
+    parquet = "parquet"
     table = "table"
 
 
@@ -53,14 +56,17 @@ def score(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="JSONL, CSV, TSV, plain lines, saved pages, each may be gzipped; - or none: standard input."
+            help="JSONL, CSV, TSV, plain lines, Parquet, saved pages; .gz and .zst too; - or none: standard input."
         ),
     ] = None,
     text_field: Annotated[str | None, typer.Option("--text-field", "-t", help="Field or column of the text.")] = None,
     id_field: Annotated[str | None, typer.Option("--id-field", "-i", help="Field or column of the id.")] = None,
     form: Annotated[InputFormat, typer.Option("--format", "-f", help="What the input is.")] = InputFormat.auto,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write (.jsonl, .csv, .gz); appears when complete.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write (.jsonl, .csv, .parquet, .gz, .zst); appears when complete."
+        ),
     ] = None,
     to: Annotated[OutputFormat, typer.Option("--to", help="How to write the results.")] = OutputFormat.auto,
     policy: Annotated[Path | None, typer.Option("--policy", "-p", help="TOML file of thresholds.")] = None,
@@ -71,6 +77,12 @@ def score(
     sort: Annotated[
         str | None, typer.Option("--sort", "-s", help="Order: severity, a label, or none. Tables, pages: severity.")
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes that score; default: one a processor.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")
+    ] = False,
     bundle: BundleOption = None,
 ) -> None:
     """Score comments and say which ones a person should look at.
@@ -79,7 +91,8 @@ def score(
     error record in its place. Exit code: 0 all well, 1 some rows in error, 2 wrong input or options, 3 no usable
     model.
     """
-    from moderation import batch, terminal
+    from moderation.archive import Setup
+    from moderation.batch import Request
     from moderation.formats.rows import Fields
     from moderation.policy import Policy
     from moderation.scorer import Scorer
@@ -93,28 +106,122 @@ def score(
     if min_score is not None and not 0 <= min_score <= 1:
         raise InputError(f"--min-score: expected a probability from 0 to 1, got {min_score}")
     kind = _output_format(to, output)
-    fields, totals = Fields(text_field, id_field), batch.Totals()
-    inputs = files or [Path("-")]
-    scored, any_page = _scored(inputs, form, fields, scorer, rules, chosen, kind is OutputFormat.table)
-    scored = batch.count(scored, totals)
-    if min_score is not None:
-        scored = batch.reaching(scored, min_score)
-    order = sort or ("severity" if kind is OutputFormat.table or any_page else "none")
-    records: Iterator[dict[str, Any]] = (
-        (item.record() for item in scored) if order == "none" else batch.in_order(scored, batch.sort_key(order))
-    )
-    given = chosen or list(scorer.labels)
-    if kind is OutputFormat.table:
-        shown = chosen or [label for label in scorer.labels if label in rules.thresholds]
-        with _text_output(output) as out:
-            terminal.print_table(records, out, shown, fields)
-    else:
-        with batch.whole_file(output) if output else _standard_output() as raw:
-            if kind is OutputFormat.csv:
-                batch.write_csv(records, raw, given)
-            else:
-                batch.write_jsonl(records, raw)
+    sources = _sources(files or [Path("-")], form)
+    # A thread is small and is read by a person: every comment of it gets its reasons.
+    pages = all(source.form == "page" for source in sources)
+    order = sort or ("severity" if kind is OutputFormat.table or pages else "none")
+    fields = Fields(text_field, id_field)
+    explain_all = kind is OutputFormat.table or pages
+    setup = Setup(bundle, rules, Request(fields, tuple(chosen or ()), explain_all, min_score, order))
+    run = _Run(sources, setup, scorer, kind, output, jobs)
+    totals = run.journaled(resume=resume) if run.keeps_journal(resume=resume) else run.at_once()
     _tell(totals, rules, quiet=output is None and kind is not OutputFormat.table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One call of `score`, once its options are known to be right."""
+
+    sources: list[_Source]
+    setup: Setup
+    scorer: Scorer
+    kind: OutputFormat
+    output: Path | None
+    jobs: int | None
+
+    def keeps_journal(self, *, resume: bool) -> bool:
+        """Say whether the run can go on after an interruption; refuse `resume` where it cannot."""
+        from moderation.output import is_regular
+
+        able = self.output is not None and is_regular(self.output) and self.kind is not OutputFormat.table
+        if self.setup.request.order == "none" and able:
+            return True
+        if resume:
+            raise InputError("--resume: works with --output FILE as JSON lines, CSV or Parquet, in the input's order")
+        return False
+
+    def journaled(self, *, resume: bool) -> Totals:
+        """Score into a partial file with a journal beside it, then let the output appear."""
+        from dataclasses import replace
+
+        from moderation.archive import score_chunks
+        from moderation.output import whole_file
+        from moderation.partial import Partial
+
+        assert self.output is not None
+        direct = self.kind is OutputFormat.jsonl
+        setup = replace(self.setup, packing=self.output.suffix) if direct else self.setup
+        with Partial(self.output, self._about(), resume=resume) as partial:
+            chunks = partial.remaining(_chunks(self.sources, setup.request.fields))
+            try:
+                for scored in score_chunks(chunks, setup, jobs=self.jobs, scorer=self.scorer):
+                    partial.add(scored)
+            except KeyboardInterrupt:
+                typer.echo("interrupted: the same command with --resume goes on from here", err=True)
+                raise
+            if direct:
+                partial.publish()
+            else:
+                with whole_file(self.output) as out:
+                    self._convert(partial.reader(), out)
+                partial.discard()
+            return partial.progress.totals
+
+    def _about(self) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        request = asdict(self.setup.request)
+        inputs = [[source.name, source.form] for source in self.sources]
+        rules = asdict(self.setup.policy)
+        return {"model": self.scorer.model_id, "policy": rules, "request": request, "inputs": inputs, "to": self.kind}
+
+    def at_once(self) -> Totals:
+        """Score to standard output, to a pipe, or in another order than the input's."""
+        from moderation import output
+        from moderation.archive import score_chunks
+        from moderation.batch import Totals
+
+        totals = Totals()
+
+        def counted() -> Iterator[Scored]:
+            chunks = _chunks(self.sources, self.setup.request.fields)
+            for scored in score_chunks(chunks, self.setup, jobs=self.jobs, scorer=self.scorer):
+                totals.add(scored.totals)
+                yield scored
+
+        if self.setup.request.order != "none":
+            with output.in_order(counted()) as lines:
+                self._write(lines)
+        elif self.kind is OutputFormat.jsonl:
+            self._write(scored.lines for scored in counted())
+        else:
+            with output.spooled(counted()) as lines:
+                self._write(lines)
+        return totals
+
+    def _write(self, lines: Iterable[bytes]) -> None:
+        from moderation.output import whole_file
+
+        if self.kind is OutputFormat.table:
+            from moderation import terminal
+
+            labels = self.setup.request.labels or self.scorer.labels
+            shown = [label for label in labels if self.setup.request.labels or label in self.setup.policy.thresholds]
+            with _text_output(self.output) as text:
+                terminal.print_table(map(json.loads, lines), text, shown, self.setup.request.fields)
+            return
+        with whole_file(self.output) if self.output else _standard_output() as out:
+            self._convert(lines, out)
+
+    def _convert(self, lines: Iterable[bytes], out: IO[bytes]) -> None:
+        """Write JSON lines as they are, or in the form that was asked for."""
+        from moderation import output
+
+        if self.kind is OutputFormat.jsonl:
+            out.writelines(lines)
+        else:
+            write = output.write_csv if self.kind is OutputFormat.csv else output.write_parquet
+            write(lines, out, self.setup.request.labels or self.scorer.labels)
 
 
 def _labels(given: str | None, scorer: Scorer) -> list[str] | None:
@@ -132,41 +239,33 @@ def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
         return to
     if output is None:
         return OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl
+    if ".parquet" in output.suffixes:
+        return OutputFormat.parquet
     return OutputFormat.csv if ".csv" in output.suffixes else OutputFormat.jsonl
 
 
-def _scored(
-    inputs: list[Path],
-    form: InputFormat,
-    fields: Fields,
-    scorer: Scorer,
-    policy: Policy,
-    labels: list[str] | None,
-    explain_all: bool,
-) -> tuple[Iterator[Scored], bool]:
-    """Return the scored rows of all inputs, and whether all of them are saved pages."""
-    from moderation import batch
-    from moderation.formats.rows import read_rows
-
+def _sources(inputs: list[Path], form: InputFormat) -> list[_Source]:
     sources = [_look(path, form) for path in inputs]
     if sum(source.path is None for source in sources) > 1:
         raise InputError("standard input (-) can be read only once")
+    return sources
 
-    # A thread is small and is read by a person: every comment of it gets its reasons.
-    only_pages = all(source.form == "page" for source in sources)
-    explain_all = explain_all or only_pages
 
-    def rows() -> Iterator[Scored]:
-        from moderation import terminal
+def _chunks(sources: list[_Source], fields: Fields) -> Iterator[Chunk]:
+    """Read all inputs, one after another, and show how far that has come."""
+    from moderation.archive import read_chunks
 
-        for source in sources:
-            with source.open() as plain, terminal.progress_reader(plain, source.name, source.size) as stream:
-                read = read_rows(stream, source.form, fields, name=source.name)
-                yield from batch.score_rows(
-                    read, scorer, policy, source=source.name, labels=labels, explain_all=explain_all
-                )
+    for source in sources:
+        with source.open() as plain, _progress(plain, source) as stream:
+            yield from read_chunks(stream, source.form, fields, source.name)
 
-    return rows(), only_pages
+
+def _progress(plain: io.BufferedReader, source: _Source) -> AbstractContextManager[io.BufferedReader]:
+    if not sys.stderr.isatty() or source.form == "parquet":
+        return nullcontext(plain)
+    from moderation import terminal
+
+    return terminal.progress_reader(plain, source.name, source.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,23 +315,29 @@ def _raw(path: Path | None) -> BinaryIO:
 
 @contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
+    # With PYTHONUNBUFFERED the stream is raw, and a raw write may stop half-way without saying so.
+    raw = sys.stdout.buffer
+    out = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
     try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        yield out
+        out.flush()
     except BrokenPipeError:
         # The reader went away (`| head`); point the descriptor elsewhere so that the exit stays silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    finally:
+        if isinstance(out, io.BufferedWriter) and out is not raw:
+            out.detach()
 
 
 @contextmanager
 def _text_output(output: Path | None) -> Iterator[TextIO]:
-    from moderation import batch
+    from moderation.output import whole_file
 
     if output is None:
         yield sys.stdout
         return
-    with batch.whole_file(output) as raw:
+    with whole_file(output) as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
         yield text
         text.detach()
@@ -258,15 +363,15 @@ def extract(
     ] = None,
 ) -> None:
     """Turn a saved forum page into JSON lines, one comment each, replies linked by parent_id."""
-    from moderation import batch
     from moderation.formats.pages import read_page
     from moderation.formats.rows import readable
+    from moderation.output import whole_file, write_jsonl
 
     source = _look(page, InputFormat.page)
     with source.open() as plain, readable(source.name):
         comments = read_page(plain.read(), name=source.name)
-    with batch.whole_file(output) if output else _standard_output() as out:
-        batch.write_jsonl((comment.to_json() for comment in comments), out)
+    with whole_file(output) if output else _standard_output() as out:
+        write_jsonl((comment.to_json() for comment in comments), out)
 
 
 def explain(

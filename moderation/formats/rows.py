@@ -1,24 +1,25 @@
-"""Read rows of comments: JSON lines, CSV, TSV and plain lines, gzipped or not, one at a time."""
+"""Read rows of comments: JSON lines, CSV, TSV, plain lines and Parquet, packed or not, one at a time."""
 
 from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, BinaryIO, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from moderation.comment import Article, Comment
 from moderation.errors import InputError
+from moderation.formats.packing import HEAD as HEAD
+from moderation.formats.packing import is_packed as is_packed
+from moderation.formats.packing import open_plain as open_plain
+from moderation.formats.packing import readable as readable
 
-Format = Literal["jsonl", "csv", "tsv", "lines", "page"]
+Format = Literal["jsonl", "csv", "tsv", "lines", "page", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 TEXT_FIELDS = ("text", "comment", "comment_text", "commentText", "commentBody", "body", "content", "message")
@@ -29,6 +30,9 @@ ID_FIELDS = ("id", "comment_id", "commentID", "commentId", "_id")
 
 LONGEST_LINE = 16 << 20
 """Bytes in a line; a longer one is an error of that row, so that a broken file cannot fill memory."""
+
+BLOCK = 1 << 20
+"""Bytes of a block of lines that is read at once."""
 
 _COLUMN = re.compile(r"[\w.-]{1,40}")
 
@@ -41,6 +45,7 @@ _SUFFIXES: dict[str, Format] = {
     ".html": "page",
     ".htm": "page",
     ".xhtml": "page",
+    ".parquet": "parquet",
 }
 
 
@@ -70,7 +75,9 @@ class Fields:
 
 def guess_format(name: str, head: bytes) -> Format:
     """Tell the form of a file from its name and its first bytes (decompressed)."""
-    suffix = PurePath(name.lower().removesuffix(".gz")).suffix
+    suffix = PurePath(name.lower().removesuffix(".gz").removesuffix(".zst")).suffix
+    if head.startswith(b"PAR1"):
+        return "parquet"
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     from moderation.formats.pages import is_page
@@ -83,38 +90,6 @@ def guess_format(name: str, head: bytes) -> Format:
     return "jsonl" if start.startswith(b"{") else "lines"
 
 
-HEAD = 1 << 17
-"""Bytes that can be looked at ahead, to tell what a stream holds."""
-
-
-class _Unpacked(gzip.GzipFile):
-    """A gzip stream that closes what it reads from."""
-
-    def __init__(self, packed: io.BufferedReader) -> None:
-        super().__init__(fileobj=packed)
-        self._packed = packed
-
-    def close(self) -> None:
-        super().close()
-        self._packed.close()
-
-
-def open_plain(stream: BinaryIO) -> io.BufferedReader:
-    """Return a buffered reader of a stream, decompressed when it begins with gzip's magic number.
-
-    Its ``peek`` shows up to `HEAD` bytes, and closing it closes the stream.
-    """
-    buffered: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, stream), HEAD)
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return io.BufferedReader(cast(io.RawIOBase, _Unpacked(buffered)), HEAD)
-    return buffered
-
-
-def is_packed(stream: io.BufferedReader) -> bool:
-    """Say whether what `open_plain` returned is being decompressed."""
-    return isinstance(stream.raw, gzip.GzipFile)
-
-
 def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: str = "input") -> Iterator[Row]:
     """Yield the rows of a stream in order; a bad row comes as a `Row` with an error and the run goes on.
 
@@ -124,26 +99,17 @@ def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: 
     with readable(name):
         if form == "page":
             yield from _page_rows(stream, name)
+        elif form == "parquet":
+            yield from _parquet_rows(stream, fields, name)
         elif form in ("csv", "tsv"):
             yield from _table_rows(stream, "," if form == "csv" else "\t", fields, name)
         else:
-            read = _json_row if form == "jsonl" else _line_row
+            read = json_row if form == "jsonl" else line_row
             for line, raw in _lines(stream):
                 if raw is None:
-                    yield Row(line, error=f"line longer than {LONGEST_LINE} bytes")
+                    yield too_long(line)
                 elif row := read(line, raw, fields):
                     yield row
-
-
-@contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Turn what goes wrong while a stream is read into an `InputError` that names the stream."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{name}: damaged gzip stream: {error}") from error
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
 def _page_rows(stream: io.BufferedReader, name: str) -> Iterator[Row]:
@@ -153,22 +119,65 @@ def _page_rows(stream: io.BufferedReader, name: str) -> Iterator[Row]:
         yield Row(place, comment.to_json(), comment)
 
 
+def _parquet_rows(stream: io.BufferedReader, fields: Fields, name: str) -> Iterator[Row]:
+    from moderation.formats.parquet import read_parquet
+
+    names, records = read_parquet(stream, name)
+    fields = _columns(names, fields, name)
+    for place, record in enumerate(records, 1):
+        yield _row(place, record, fields)
+
+
 def _lines(stream: io.BufferedReader) -> Iterator[tuple[int, bytes | None]]:
     """Yield numbered lines without their ends; None for one that is too long, which is skipped."""
-    number = 0
-    while raw := stream.readline(LONGEST_LINE + 1):
-        number += 1
-        if len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
-            while (rest := stream.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
-                pass
+    for number, block in read_blocks(stream):
+        if block is None:
             yield number, None
-            continue
-        if number == 1:
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
-        yield number, raw.rstrip(b"\r\n")
+        else:
+            yield from enumerate(split_lines(block), number)
 
 
-def _json_row(line: int, raw: bytes, fields: Fields) -> Row | None:
+def read_blocks(stream: io.BufferedReader, size: int = BLOCK) -> Iterator[tuple[int, bytes | None]]:
+    """Yield blocks of whole lines of about `size` bytes with the number of their first line, from 1.
+
+    A line that is longer than `LONGEST_LINE` comes as None and is skipped. Where the cuts fall depends on nothing but
+    the content and `size`.
+    """
+    number = 1
+    while block := stream.read(size):
+        rest = b"" if block.endswith(b"\n") else stream.readline(LONGEST_LINE + 1)
+        start = block.rfind(b"\n") + 1
+        too_long = len(block) - start + len(rest) > LONGEST_LINE + rest.endswith(b"\n")
+        if too_long:
+            block = block[:start]
+            while rest and not rest.endswith(b"\n"):
+                rest = stream.readline(LONGEST_LINE)
+        else:
+            block += rest
+        first, number = number, number + block.count(b"\n") + (not block.endswith(b"\n"))
+        if block:
+            yield first, block.removeprefix(codecs.BOM_UTF8) if first == 1 else block
+        if too_long:
+            number = first + block.count(b"\n")
+            yield number, None
+            number += 1
+
+
+def too_long(line: int) -> Row:
+    """Return the row in error that stands for a line of more than `LONGEST_LINE` bytes."""
+    return Row(line, error=f"line longer than {LONGEST_LINE} bytes")
+
+
+def split_lines(block: bytes) -> list[bytes]:
+    """Return the lines of a block without their ends."""
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.rstrip(b"\r") for line in lines] if b"\r" in block else lines
+
+
+def json_row(line: int, raw: bytes, fields: Fields) -> Row | None:
+    """Read one line of JSON; None when it is blank."""
     if not raw.strip():
         return None
     try:
@@ -197,7 +206,8 @@ def _finite(number: str) -> float:
     return value
 
 
-def _line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
+def line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
+    """Read one plain line; None when it is blank."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

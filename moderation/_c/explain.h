@@ -1,0 +1,83 @@
+/* Explaining one comment: what each of its tokens adds to each label. */
+
+#ifndef MODERATION_EXPLAIN_H
+#define MODERATION_EXPLAIN_H
+
+#include "score.h"
+
+typedef struct {
+    size_t n_tokens;
+    int32_t *starts, *ends; /* of each token in the text, in code points */
+    double *shares;         /* n_tokens rows of as many numbers as there are labels, in log-odds */
+    double norm_words;
+} Explained;
+
+static void explained_free(Explained *x)
+{
+    free(x->starts);
+    free(x->ends);
+    free(x->shares);
+}
+
+static double inverse_norm(double norm) { return norm > 0 ? 1.0 / sqrt(norm) : 0.0; }
+
+/* A token's own share: the word and its character n-grams, each split evenly over the places where it occurs. */
+static void share_token(Workspace *w, const Model *m, const Entry *e, double *shares)
+{
+    const uint32_t *features = entry_features(e, m);
+    double norm = inverse_norm(w->norms[1]);
+    memcpy(shares, entry_sums(e, m), (size_t)m->labels * sizeof *shares);
+    for (uint32_t k = 0; k < e->n_features; k++) {
+        uint32_t count = count_of(w, features[k]);
+        const char *row = row_of(m, features[k]);
+        if (count > 1) add_weights(shares, row, (sublinear(w, count) / count - 1.0) * idf_of(row), m->labels);
+    }
+    for (int j = 0; j < m->labels; j++) shares[j] *= norm;
+    if (e->word != NONE) {
+        uint32_t count = count_of(w, e->word);
+        double value = sublinear(w, count) / count * idf_of(entry_row(e)) * inverse_norm(w->norms[0]);
+        add_weights(shares, entry_row(e), value, m->labels);
+    }
+}
+
+/* A word n-gram's share, split evenly over its tokens. */
+static int share_words(void *context, Workspace *w, const Model *m, Found found)
+{
+    Explained *x = context;
+    uint32_t count = count_of(w, found.feature);
+    const char *row = row_of(m, found.feature);
+    double value = sublinear(w, count) / count * idf_of(row) * x->norm_words / found.size;
+    for (uint32_t k = 0; k < found.size; k++)
+        add_weights(x->shares + (found.first + k) * (size_t)m->labels, row, value, m->labels);
+    return 0;
+}
+
+/* Explain the first `limit` code points of a text; -1 when memory is short. Needs no GIL. */
+static int explain(Workspace *w, const Model *m, PyObject *text, Explained *x)
+{
+    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
+    size_t labels = (size_t)m->labels, n = 0;
+    Token t;
+    if (fold_text(&w->folded, text, length < m->limit ? length : m->limit, 1) < 0) return -1;
+    if (read_comment(w, m, &x->n_tokens) < 0) return -1;
+    correct(w, m);
+    x->starts = malloc((x->n_tokens + 1) * sizeof *x->starts);
+    x->ends = malloc((x->n_tokens + 1) * sizeof *x->ends);
+    x->shares = malloc((x->n_tokens + 1) * labels * sizeof *x->shares);
+    if (!x->starts || !x->ends || !x->shares || scan_begin(&w->scanner, &w->folded) < 0) return -1;
+    while (n < x->n_tokens) {
+        scan_group(&w->scanner);
+        if (!scan_next(&w->scanner, &t)) break;
+        Entry *e = entry_of(w, m, &t);
+        if (!e) return -1;
+        x->starts[n] = w->folded.origin[t.start];
+        x->ends[n] = w->folded.origin[t.end - 1] + 1;
+        share_token(w, m, e, x->shares + n++ * labels);
+    }
+    x->norm_words = inverse_norm(w->norms[0]);
+    if (each_words(w, m, x->n_tokens, share_words, x) < 0) return -1;
+    for (size_t k = 0; k < x->n_tokens * labels; k++) x->shares[k] *= m->scale[k % labels];
+    return 0;
+}
+
+#endif

@@ -1,0 +1,28 @@
+"""The compiled kernel, the C extension ``_ngrams`` with its sources in ``_c/``, where there is one.
+
+Where the extension was not built, `COMPILED` is None and scoring takes the pure path (`moderation.paths.PurePath`),
+with the same scores. ``MODERATION_PURE=1`` in the environment asks for that too, so that whole programs can be tested
+both ways.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib import import_module
+from typing import Any
+
+COMPILED: Any = None
+"""The extension module, or None."""
+
+MISSING: str | None = None
+"""Why there is none, as half a sentence; None when there is one."""
+
+if os.environ.get("MODERATION_PURE", "") not in ("", "0"):
+    MISSING = "MODERATION_PURE is set"
+else:
+    try:
+        COMPILED = import_module("moderation._ngrams")
+    except ImportError:
+        MISSING = "the extension was not built when the package was installed"
+        logging.getLogger("moderation").warning("scoring by the pure path, about 50 times slower: %s", MISSING)

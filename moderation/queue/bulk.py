@@ -1,0 +1,233 @@
+"""Many comments in one act: see beforehand what a range takes in, act, and undo it as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
+
+from moderation.errors import Conflict, Forbidden, InputError, KeyReused, NotFound
+from moderation.queue.database import Database
+from moderation.queue.desk import SENIOR, Desk, decision_values
+from moderation.queue.listing import Listing
+from moderation.queue.outbox import announce
+from moderation.queue.outcome import AFTER, FINAL, active, lock, settle
+from moderation.queue.rows import counted, entries, entry, filtered, in_range
+from moderation.queue.schema import bulks, comments, decisions, scores, users
+from moderation.queue.values import Bulk, Filter, Preview, Ruling
+
+CHUNK = 1_000
+"""Comments handled by one statement."""
+
+Z95 = 1.959963984540054
+"""Quantile of the normal distribution for a two-sided 95 % interval."""
+
+
+class Bulks:
+    """Acts on all comments that a filter takes in."""
+
+    def __init__(self, database: Database, desk: Desk) -> None:
+        self._database = database
+        self._desk = desk
+
+    def preview(self, moderator: str, chosen: Filter, *, sample: int = 10) -> Preview:
+        """Return what an act on a filter would take in, and how often people rejected such comments before."""
+        _check(chosen)
+        with self._database.read() as connection:
+            user = self._desk._user(connection, moderator)
+            now = self._database.now()
+            score = scores.c.score if chosen.label else comments.c.score
+            whole = connection.scalar(counted([func.count()], chosen)) or 0
+            free = self._free(chosen, user.id)
+            count, mean = connection.execute(free.with_only_columns(func.count(), func.avg(score))).one()
+            some = free.with_only_columns(comments.c.id).order_by(func.random()).limit(sample)
+            refs = list(connection.scalars(some))
+            shown = connection.execute(entries().where(comments.c.id.in_(refs)).order_by(comments.c.id)).all()
+            rejected, decided = self._earlier(connection, chosen)
+        return Preview(
+            count=count,
+            sample=tuple(entry(row, now, Listing.SHORT) for row in shown),
+            mean=mean,
+            rejected=rejected,
+            decided=decided,
+            precision=rejected / decided if decided else None,
+            interval=wilson(rejected, decided) if decided else None,
+            claimed=whole - count,
+        )
+
+    def _free(self, chosen: Filter, user: int) -> Any:
+        """Return the query of comments that an act may take in: for a first look, and not before somebody else."""
+        now = self._database.now()
+        return filtered(select(comments.c.id).select_from(comments), chosen).where(
+            comments.c.waiting == 1,
+            or_(comments.c.claimed_by.is_(None), comments.c.claimed_by == user, comments.c.claimed_until <= now),
+        )
+
+    def _earlier(self, connection: Connection, chosen: Filter) -> tuple[int, int]:
+        """Count rejections, and rejections and approvals, made one by one in the range, on the models of today.
+
+        Decisions of bulk acts do not count: they would only confirm themselves.
+        """
+        models = select(comments.c.model_id).where(comments.c.waiting > 0).distinct()
+        where = [
+            comments.c.state.in_(("approved", "rejected")),
+            comments.c.waiting == 0,
+            comments.c.in_bulk.is_(False),
+            comments.c.model_id.in_(models),
+        ]
+        if chosen.label:
+            query = select(comments.c.state, func.count().label("n")).join(scores, scores.c.comment_id == comments.c.id)
+            where += [scores.c.label == chosen.label, scores.c.waiting == 0, *in_range(scores.c.score, chosen)]
+        else:
+            query = select(comments.c.state, func.count().label("n"))
+            where += in_range(comments.c.score, chosen)
+        if chosen.site is not None:
+            where.append(comments.c.site == chosen.site)
+        rows = connection.execute(query.where(*where).group_by(comments.c.state))
+        found = {row.state: int(row.n) for row in rows}
+        return found.get("rejected", 0), found.get("rejected", 0) + found.get("approved", 0)
+
+    def act(
+        self, moderator: str, chosen: Filter, ruling: Ruling, *, expected: int | None = None, key: str | None = None
+    ) -> Bulk:
+        """Decide alike on all comments that a filter takes in; all of them or, on any error, none.
+
+        Parameters
+        ----------
+        expected : the count that the moderator saw; when more would be taken in now, `Conflict` is raised
+        key : names the request: the same key again gives the first outcome and has no second effect
+
+        Comments that others have before them, and those that wait for a second look, are left out. Automation is
+        `partial`: the model's scores chose the comments.
+        """
+        _check(chosen)
+        if ruling.act == "escalate":
+            raise InputError("act: expected approve or reject for many at once, got escalate")
+        ruling = self._desk.check(ruling)
+        with self._database.write() as connection:
+            user = self._desk._user(connection, moderator)
+            if key is not None and (before := self._repeated(connection, key, user.id, chosen, ruling)):
+                return before
+            query = self._free(chosen, user.id).order_by(comments.c.id)
+            refs = list(connection.scalars(query.with_for_update(skip_locked=True, of=comments)))
+            if expected is not None and len(refs) > expected:
+                raise Conflict(f"the range takes in {len(refs)} comments now; {expected} were seen")
+            number = connection.execute(
+                insert(bulks).returning(bulks.c.id),
+                {"user_id": user.id, "act": ruling.act, "made": self._database.now(), "filter": chosen.to_json(),
+                 "size": len(refs), "key": key},
+            ).scalar_one()  # fmt: skip
+            for some in _chunks(refs):
+                self._decide(connection, lock(connection, some), user.id, ruling, number)
+            return _bulk(_row(connection, number))
+
+    def _decide(self, connection: Connection, rows: Sequence[Row[Any]], user: int, ruling: Ruling, number: int) -> None:
+        after = AFTER[ruling.act]
+        values = decision_values(connection, rows, user, ruling, "review", self._database.now(), after)
+        for one in values:
+            one |= {"bulk_id": number, "automation": "partial"}
+        made = list(connection.scalars(insert(decisions).returning(decisions.c.id), values))
+        settle(self._database, connection, [row.id for row in rows])
+        announce(self._database, connection, made)
+
+    def _repeated(self, connection: Connection, key: str, user: int, chosen: Filter, ruling: Ruling) -> Bulk | None:
+        row = connection.execute(select(bulks.c.id).where(bulks.c.key == key)).one_or_none()
+        if row is None:
+            return None
+        found = _row(connection, row.id)
+        if (found.user_id, found.act, found.filter) != (user, ruling.act, chosen.to_json()):
+            raise KeyReused("key: it stands for another request already")
+        return _bulk(found)
+
+    def undo(self, moderator: str, ref: int) -> Bulk:
+        """Take back a bulk act, one's own or, as a senior, anybody's: a row per comment, all in one transaction.
+
+        Comments on which somebody has decided anew since then keep that decision. Raises `NotFound`, `Forbidden`, and
+        `Conflict` when it is undone already.
+        """
+        with self._database.write() as connection:
+            user = self._desk._user(connection, moderator)
+            row = _row(connection, ref)
+            if row.user_id != user.id and user.role not in SENIOR:
+                raise Forbidden(f"bulk act {ref} is another moderator's; a senior may undo it")
+            done = connection.execute(
+                update(bulks).where(bulks.c.id == ref, bulks.c.undone.is_(None)).values(undone=self._database.now())
+            )
+            if not done.rowcount:
+                raise Conflict(f"bulk act {ref} is undone already")
+            made = connection.execute(
+                select(decisions.c.id, decisions.c.comment_id)
+                .where(decisions.c.bulk_id == ref)
+                .order_by(decisions.c.comment_id)
+            ).all()
+            for some in _chunks(made):
+                self._take_back(connection, some, user.id, ref)
+            return _bulk(_row(connection, ref))
+
+    def _take_back(self, connection: Connection, made: Sequence[Row[Any]], user: int, ref: int) -> None:
+        rows = lock(connection, [one.comment_id for one in made])
+        standing_now = active(connection, [row.id for row in rows])
+        number = {one.comment_id: one.id for one in made}
+        still = [
+            row for row in rows
+            if any(one.id == number[row.id] for one in standing_now.get(row.id, []))
+            and not any(one.stage in FINAL for one in standing_now[row.id])
+        ]  # fmt: skip
+        if not still:
+            return
+        now = self._database.now()
+        values = decision_values(connection, still, user, Ruling("undo"), "undo", now, "queued")
+        for one in values:
+            rest = [d for d in standing_now[one["comment_id"]] if d.id != number[one["comment_id"]]]
+            one |= {"undoes": number[one["comment_id"]], "after": AFTER[rest[-1].act] if rest else "queued",
+                    "automation": "none"}  # fmt: skip
+        undone = list(connection.scalars(insert(decisions).returning(decisions.c.id), values))
+        settle(self._database, connection, [row.id for row in still])
+        announce(self._database, connection, undone)
+
+    def get(self, ref: int) -> Bulk:
+        """Return one bulk act; raise `NotFound`."""
+        with self._database.read() as connection:
+            return _bulk(_row(connection, ref))
+
+    def latest(self, moderator: str | None = None, *, limit: int = 20) -> list[Bulk]:
+        """Return the latest bulk acts, of one moderator or all, latest first."""
+        query = select(bulks, users.c.name).join(users, users.c.id == bulks.c.user_id)
+        if moderator is not None:
+            query = query.where(users.c.name == moderator)
+        with self._database.read() as connection:
+            return [_bulk(row) for row in connection.execute(query.order_by(bulks.c.id.desc()).limit(limit))]
+
+
+def wilson(hits: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share after Wilson (1927), which holds for small numbers and near 0 and 1."""
+    share = hits / trials
+    middle = share + Z95**2 / (2 * trials)
+    half = Z95 * math.sqrt(share * (1 - share) / trials + Z95**2 / (4 * trials**2))
+    scale = 1 + Z95**2 / trials
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _check(chosen: Filter) -> None:
+    if chosen.state != "waiting":
+        raise InputError(f"state: a bulk act takes in waiting comments, got {chosen.state!r}")
+
+
+def _row(connection: Connection, ref: int) -> Row[Any]:
+    found = connection.execute(
+        select(bulks, users.c.name).join(users, users.c.id == bulks.c.user_id).where(bulks.c.id == ref)
+    ).one_or_none()
+    if found is None:
+        raise NotFound(f"no bulk act {ref}")
+    return found
+
+
+def _bulk(row: Row[Any]) -> Bulk:
+    return Bulk(row.id, row.name, row.act, row.made, Filter(**{"state": None, **row.filter}), row.size, row.undone)
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

@@ -1,0 +1,404 @@
+"""What moderators do: take a comment, decide, undo. Two never have the same one, and nothing they did is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import SystemRandom
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
+
+from moderation.errors import (
+    AlreadyDecided,
+    ClaimTaken,
+    CommentChanged,
+    Conflict,
+    Forbidden,
+    InputError,
+    KeyReused,
+    NotFound,
+)
+from moderation.queue.database import Database
+from moderation.queue.listing import item
+from moderation.queue.outbox import announce
+from moderation.queue.outcome import FINAL, Stage, active, lock, settle, stage_of, standing
+from moderation.queue.reasons import GROUNDS, VISIBILITIES, Reason
+from moderation.queue.rows import SAMPLED, filtered, open_to, order_by, pasts
+from moderation.queue.schema import comments, decisions, skips, users, versions
+from moderation.queue.values import Filter, Item, Order, Outcome, Past, Ruling
+
+CLAIM = timedelta(minutes=5)
+"""How long a comment is kept for the moderator who has it before them, from when they last took it up."""
+
+MIX = 0.05
+"""How often a moderator is given a comment of the random sample, which by severity would come last."""
+
+SKIP = timedelta(hours=8)
+"""How long a skipped comment is not given to the same moderator again: a shift."""
+
+LONGEST_NOTE = 10_000
+"""Characters of a note, a clause or a message to the author."""
+
+_chance = SystemRandom().random
+
+SENIOR = ("senior", "admin")
+"""Roles that decide on escalated comments and revise others' decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A decision that is about to be kept, as `standing` reads it."""
+
+    act: str
+    stage: str
+    user_id: int
+
+
+class Desk:
+    """Gives comments to moderators and keeps what they decide."""
+
+    def __init__(self, database: Database, reasons: dict[str, Reason], mix: float) -> None:
+        self._database = database
+        self._reasons = reasons
+        self._mix = mix
+
+    def claim(
+        self, moderator: str, chosen: Filter | None = None, *, order: Order = "severity", hold: int = 1
+    ) -> list[Item]:
+        """Return up to `hold` comments that only this moderator has, first those to look at first.
+
+        Those that the moderator holds already and that still fit the filter come again, with their time renewed;
+        those that do not fit are given back. No two moderators hold the same comment: on PostgreSQL locked rows are
+        passed over, on SQLite one transaction claims at a time.
+        """
+        chosen = chosen or Filter()
+        if chosen.state != "waiting":
+            raise InputError(f"state: only waiting comments can be claimed, got {chosen.state!r}")
+        if not 1 <= hold <= 50:
+            raise InputError(f"hold: expected 1 to 50 comments, got {hold}")
+        with self._database.write(durable=False) as connection:
+            now = self._database.now()
+            user = self._user(connection, moderator)
+            first, tie, highest = order_by(order, chosen.label)
+            by = (first.desc() if highest else first, tie.desc() if order == "newest" else tie)
+            mine = and_(comments.c.claimed_by == user.id, comments.c.claimed_until > now)
+            kept = self._some(connection, chosen, user.id, now, [mine], by, hold)
+            more = hold - len(kept)
+            free = or_(comments.c.claimed_by.is_(None), comments.c.claimed_until <= now)
+            drawn = sum(_chance() < self._mix for _ in range(more))
+            oldest = (comments.c.id,)
+            mixed = self._some(connection, chosen, user.id, now, [free, SAMPLED], oldest, drawn) if drawn else []
+            more -= len(mixed)
+            others = [free, comments.c.id.not_in(mixed)] if mixed else [free]
+            fresh = self._some(connection, chosen, user.id, now, others, by, more) if more else []
+            got = kept + mixed + fresh
+            connection.execute(
+                update(comments)
+                .where(comments.c.claimed_by == user.id, comments.c.id.not_in(got))
+                .values(claimed_by=None, claimed_until=None)
+            )
+            if got:
+                connection.execute(
+                    update(comments).where(comments.c.id.in_(got)).values(claimed_by=user.id, claimed_until=now + CLAIM)
+                )
+        with self._database.read() as connection:
+            return [item(connection, ref, now, user.id) for ref in got]
+
+    def _some(
+        self,
+        connection: Connection,
+        chosen: Filter,
+        user: int,
+        now: datetime,
+        where: list[ColumnElement[bool]],
+        by: tuple[Any, ...],
+        most: int,
+    ) -> list[int]:
+        query = filtered(select(comments.c.id).select_from(comments), chosen).where(*open_to(user, now), *where)
+        query = query.order_by(*by).limit(most).with_for_update(skip_locked=True, of=comments)
+        return list(connection.scalars(query))
+
+    def take(self, moderator: str, ref: int) -> Item:
+        """Claim one comment by its number, as when it is opened from a list.
+
+        Raises `NotFound`; `ClaimTaken` when another moderator has it. A comment that does not wait any more comes
+        back unclaimed.
+        """
+        with self._database.write(durable=False) as connection:
+            now = self._database.now()
+            user = self._user(connection, moderator)
+            row = self._comment(connection, ref)
+            self._check_claim(connection, row, user.id, now)
+            if row.waiting or row.state == "escalated":
+                connection.execute(
+                    update(comments).where(comments.c.id == ref).values(claimed_by=user.id, claimed_until=now + CLAIM)
+                )
+            return item(connection, ref, now, user.id)
+
+    def renew(self, moderator: str, refs: Sequence[int]) -> list[int]:
+        """Prolong claims; return those that the moderator still holds (also expired ones that nobody took)."""
+        with self._database.write(durable=False) as connection:
+            user = self._user(connection, moderator)
+            held = comments.c.id.in_(list(refs)), comments.c.claimed_by == user.id
+            connection.execute(update(comments).where(*held).values(claimed_until=self._database.now() + CLAIM))
+            return list(connection.scalars(select(comments.c.id).where(*held).order_by(comments.c.id)))
+
+    def release(self, moderator: str, refs: Sequence[int] | None = None) -> int:
+        """Give back claimed comments, or all of them (None), as when signing out; return how many."""
+        with self._database.write(durable=False) as connection:
+            user = self._user(connection, moderator)
+            held = [comments.c.claimed_by == user.id]
+            if refs is not None:
+                held.append(comments.c.id.in_(list(refs)))
+            done = connection.execute(update(comments).where(*held).values(claimed_by=None, claimed_until=None))
+            return int(done.rowcount)
+
+    def skip(self, moderator: str, ref: int) -> None:
+        """Give a comment back undecided and do not get it again this shift; that is no decision."""
+        with self._database.write() as connection:
+            now = self._database.now()
+            user = self._user(connection, moderator)
+            self._comment(connection, ref)
+            statement = self._database.insert(skips).on_conflict_do_update(
+                index_elements=["user_id", "comment_id"], set_={"until": now + SKIP}
+            )
+            connection.execute(statement, {"user_id": user.id, "comment_id": ref, "until": now + SKIP})
+            held = comments.c.id == ref, comments.c.claimed_by == user.id
+            connection.execute(update(comments).where(*held).values(claimed_by=None, claimed_until=None))
+
+    def decide(
+        self,
+        moderator: str,
+        ref: int,
+        ruling: Ruling,
+        *,
+        key: str | None = None,
+        version: int | None = None,
+        revise: bool = False,
+    ) -> Outcome:
+        """Keep a decision; when this returns, it is on disk.
+
+        Parameters
+        ----------
+        key : names the request: the same key again gives the first outcome and has no second effect
+        version : the version of the text that was read (`Item.version.number`)
+        revise : decide anew on what is decided: one's own decision, or, as a senior, anybody's
+
+        Raises, without effect: `InputError` for an incomplete ruling, `NotFound`, `ClaimTaken` when another moderator
+        has the comment before them, `AlreadyDecided` when somebody was faster, `CommentChanged` when the text was
+        edited since it was read, `KeyReused` when the key stood for another request, `Forbidden` when the role does
+        not allow it.
+        """
+        ruling = self.check(ruling)
+        with self._database.write() as connection:
+            now = self._database.now()
+            user = self._user(connection, moderator)
+            row = self._comment(connection, ref)
+            if repeated := self._repeated(connection, key, user.id, ref, ruling.act):
+                return self._outcome(connection, repeated, row, repeated=True)
+            self._check_claim(connection, row, user.id, now)
+            if version is not None and version != row.version:
+                raise CommentChanged(f"comment {ref} was edited: version {row.version} is new, {version} was read")
+            stage = self._stage(connection, row, user, revise)
+            number = self._keep(connection, row, user.id, ruling, stage, now, key)
+            settle(self._database, connection, [ref])
+            announce(self._database, connection, [number])
+            return self._outcome(connection, number, row)
+
+    def undo(self, moderator: str, decision: int, *, key: str | None = None) -> Outcome:
+        """Take back one of one's own decisions: a row is added, and the comment stands as if it had not been made.
+
+        Raises `NotFound`; `Forbidden` for another's decision; `Conflict` when it is undone already, or when somebody
+        has decided on the comment after it.
+        """
+        with self._database.write() as connection:
+            now = self._database.now()
+            user = self._user(connection, moderator)
+            made = connection.execute(select(decisions).where(decisions.c.id == decision)).one_or_none()
+            if made is None or made.act == "undo":
+                raise NotFound(f"no decision {decision} that could be undone")
+            row = self._comment(connection, made.comment_id)
+            if repeated := self._repeated(connection, key, user.id, row.id, "undo"):
+                return self._outcome(connection, repeated, row, repeated=True)
+            if made.user_id != user.id:
+                raise Forbidden(f"decision {decision} is another moderator's; only one's own can be undone")
+            self._check_undo(connection, made, row)
+            number = self._keep(connection, row, user.id, Ruling("undo"), "undo", now, key, undoes=made)
+            settle(self._database, connection, [row.id])
+            announce(self._database, connection, [number])
+            return self._outcome(connection, number, row)
+
+    def check(self, ruling: Ruling) -> Ruling:
+        """Return a ruling with what its reason says filled in; raise `InputError` when something is missing."""
+        if ruling.act not in ("approve", "reject", "escalate"):
+            raise InputError(f"act: expected approve, reject or escalate, got {str(ruling.act)[:40]!r}")
+        for name in ("note", "law", "facts"):
+            if len(getattr(ruling, name) or "") > LONGEST_NOTE:
+                raise InputError(
+                    f"{name}: expected at most {LONGEST_NOTE} characters, got {len(getattr(ruling, name))}"
+                )
+        if ruling.reason is not None and ruling.reason not in self._reasons:
+            raise InputError(f"reason: expected one of {', '.join(self._reasons)}, got {ruling.reason[:40]!r}")
+        if ruling.act == "escalate" and not (ruling.note or "").strip():
+            raise InputError("note: expected some words for the senior, got nothing")
+        if ruling.act != "reject":
+            return replace(ruling, ground=None, law=None, facts=None, visibility=None)
+        if ruling.reason is None:
+            raise InputError(f"reason: expected one of {', '.join(self._reasons)}, got nothing")
+        reason = self._reasons[ruling.reason]
+        filled = replace(
+            ruling,
+            ground=ruling.ground or reason.ground,
+            law=ruling.law or reason.clause,
+            facts=ruling.facts or reason.facts,
+            visibility=ruling.visibility or "removed",
+        )
+        for name, allowed in (("ground", GROUNDS), ("visibility", VISIBILITIES)):
+            if getattr(filled, name) not in allowed:
+                raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(filled, name)[:40]!r}")
+        return filled
+
+    def _user(self, connection: Connection, name: str) -> Any:
+        found = connection.execute(
+            select(users.c.id, users.c.name, users.c.role).where(users.c.name == name, users.c.disabled.is_(False))
+        ).one_or_none()
+        if found is None:
+            raise Forbidden(f"no account {name[:40]!r} that may act")
+        return found
+
+    def _comment(self, connection: Connection, ref: int) -> Row[Any]:
+        found = lock(connection, [ref])
+        if not found:
+            raise NotFound(f"no comment {ref} in the queue's database")
+        return found[0]
+
+    def _check_claim(self, connection: Connection, row: Row[Any], user: int, now: datetime) -> None:
+        if row.claimed_by not in (None, user) and row.claimed_until > now:
+            by = connection.scalar(select(users.c.name).where(users.c.id == row.claimed_by))
+            raise ClaimTaken(f"comment {row.id} is before {by}", by=str(by))
+
+    def _repeated(self, connection: Connection, key: str | None, user: int, ref: int, act: str) -> int | None:
+        """Return the decision that was kept under a key; raise `KeyReused` when that was another request."""
+        if key is None:
+            return None
+        if not 1 <= len(key) <= 200:
+            raise InputError(f"key: expected 1 to 200 characters, got {len(key)}")
+        made = connection.execute(
+            select(decisions.c.id, decisions.c.user_id, decisions.c.comment_id, decisions.c.act)
+            .where(decisions.c.key == key)
+        ).one_or_none()  # fmt: skip
+        if made is None:
+            return None
+        if (made.user_id, made.comment_id, made.act) != (user, ref, act):
+            raise KeyReused("key: it stands for another request already")
+        return int(made.id)
+
+    def _stage(self, connection: Connection, row: Row[Any], user: Row[Any], revise: bool) -> Stage:
+        """Return in what role a user decides; raise when they cannot."""
+        stage = stage_of(row, user.id)
+        if stage == "senior" and user.role not in SENIOR:
+            raise Forbidden(f"comment {row.id} is escalated; a senior decides")
+        if stage != "revision":
+            return stage
+        made = active(connection, [row.id]).get(row.id, [])
+        last = made[-1] if made else None
+        if last is not None and not revise:
+            by = connection.scalar(select(users.c.name).where(users.c.id == last.user_id))
+            raise AlreadyDecided(f"comment {row.id} was decided by {by}: {last.act}", by=str(by), act=last.act)
+        if last is not None and last.user_id != user.id and user.role not in SENIOR:
+            raise Forbidden(f"comment {row.id} was decided by another moderator; a senior may revise it")
+        return stage
+
+    def _check_undo(self, connection: Connection, made: Row[Any], row: Row[Any]) -> None:
+        if connection.scalar(select(decisions.c.id).where(decisions.c.undoes == made.id)):
+            raise Conflict(f"decision {made.id} is undone already")
+        later = [one for one in active(connection, [row.id]).get(row.id, []) if one.id > made.id]
+        if made.appeal_id is not None:
+            raise Conflict(f"decision {made.id} settled an appeal; open another appeal to change it")
+        if any(one.stage in FINAL for one in later):
+            raise Conflict(f"comment {row.id} was decided again after decision {made.id}")
+
+    def _keep(
+        self,
+        connection: Connection,
+        row: Row[Any],
+        user: int,
+        ruling: Ruling,
+        stage: Stage,
+        now: datetime,
+        key: str | None,
+        *,
+        undoes: Row[Any] | None = None,
+        appeal: int | None = None,
+    ) -> int:
+        """Add one decision, with where the comment stands before and after it."""
+        made = active(connection, [row.id]).get(row.id, [])
+        if undoes is None:
+            made = [*made, _Made(ruling.act, stage, user)]
+        else:
+            made = [one for one in made if one.id != undoes.id]
+        after = standing(row.base, row.double, made).state
+        values = decision_values(connection, [row], user, ruling, stage, now, after)[0]
+        values |= {"key": key, "undoes": None if undoes is None else undoes.id, "appeal_id": appeal}
+        if undoes is not None:
+            values["version"] = undoes.version
+        return int(connection.execute(insert(decisions).returning(decisions.c.id), values).scalar_one())
+
+    def _outcome(self, connection: Connection, number: int, row: Row[Any], *, repeated: bool = False) -> Outcome:
+        past: Past = pasts(connection, decisions.c.id == number)[0]
+        state = connection.scalar(select(comments.c.state).where(comments.c.id == row.id))
+        return Outcome(past, state or past.after, past.sampled, repeated)
+
+    def exposure(self, moderator: str, since: datetime, *, severe: float = 3.0) -> tuple[int, int]:
+        """Return how many comments a moderator has decided on since a time, and how many were above a severity."""
+        with self._database.read() as connection:
+            user = self._user(connection, moderator)
+            own = decisions.c.user_id == user.id, decisions.c.decided >= since, decisions.c.act != "undo"
+            alone = decisions.c.bulk_id.is_(None)
+            whole = connection.scalar(select(func.count()).where(*own, alone)) or 0
+            hard = connection.scalar(select(func.count()).where(*own, alone, decisions.c.severity >= severe)) or 0
+        return whole, hard
+
+
+def decision_values(
+    connection: Connection, rows: Sequence[Row[Any]], user: int, ruling: Ruling, stage: Stage, now: datetime, after: str
+) -> list[dict[str, Any]]:
+    """Return the rows of `decisions` for one ruling on several locked comments, with the scores of now."""
+    scored = {
+        row.comment_id: row
+        for row in connection.execute(
+            select(versions)
+            .with_only_columns(
+                versions.c.comment_id, versions.c.model_id, versions.c.policy_id, versions.c.action,
+                versions.c.label, versions.c.severity, versions.c.probabilities,
+            )
+            .join(comments, and_(comments.c.id == versions.c.comment_id, comments.c.version == versions.c.number))
+            .where(comments.c.id.in_([row.id for row in rows]))
+        )
+    }  # fmt: skip
+    given = {
+        name: getattr(ruling, name)
+        for name in ("act", "reason", "note", "ground", "law", "facts", "visibility", "automation")
+    }
+    return [
+        given
+        | {
+            "comment_id": row.id,
+            "version": row.version,
+            "user_id": user,
+            "stage": stage,
+            "decided": now,
+            "before": row.state,
+            "after": after,
+            "model_id": scored[row.id].model_id,
+            "policy_id": scored[row.id].policy_id,
+            "action": scored[row.id].action,
+            "label": scored[row.id].label,
+            "severity": scored[row.id].severity,
+            "probabilities": scored[row.id].probabilities,
+            "sampled": row.origin == "sample",
+        }
+        for row in rows
+    ]

@@ -1,0 +1,318 @@
+"""Looking at the queue: lists, one comment with all that surrounds it, counts and histograms."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Integer, Row, and_, cast, func, or_, select
+
+from moderation.comment import Comment
+from moderation.errors import InputError, NotFound
+from moderation.queue.columns import Moment
+from moderation.queue.database import Database
+from moderation.queue.rows import (
+    MAX_REASONS,
+    comment_of,
+    counted,
+    entries,
+    entry,
+    filtered,
+    order_by,
+    pasts,
+    user_id,
+    version_of,
+)
+from moderation.queue.schema import appeals, articles, comments, decisions, scores, tallies, versions
+from moderation.queue.values import ORDERS, Bar, Counts, Entry, Filter, Item, Order, Page, Past, Record, Version
+
+BARS = (10, 20, 25, 40)
+"""Numbers of bars for which `low` and `high` of a bar, given to a `Filter`, take in just what the bar counts."""
+
+
+class Listing:
+    """Looks at the queue without changing it."""
+
+    SHORT = 600
+    """Characters of a text in a list."""
+
+    REPLIES = 20
+    """Replies that come with a comment."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(
+        self, chosen: Filter | None = None, *, order: Order = "severity", limit: int = 50, after: str | None = None
+    ) -> Page:
+        """Return a page of comments; `after` is where the page before ended (`Page.after`).
+
+        Raises `InputError` for an unknown order or a broken `after`.
+        """
+        if order not in ORDERS:
+            raise InputError(f"order: expected one of {', '.join(ORDERS)}, got {str(order)[:40]!r}")
+        chosen = chosen or Filter()
+        first, tie, highest = order_by(order, chosen.label)
+        falling = first.desc(), tie.desc() if order == "newest" else tie
+        query = filtered(entries(), chosen).order_by(*(falling if highest else (first, tie)))
+        if after is not None:
+            value, number = _cursor(after, first)
+            beyond = first < value if highest else first > value
+            query = query.where(or_(beyond, and_(first == value, tie < number if order == "newest" else tie > number)))
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(limit + 1)).all()
+        now = self._database.now()
+        found = tuple(entry(row, now, self.SHORT) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(found, _mark(getattr(rows[limit - 1], first.name), rows[limit - 1].id) if more else None)
+
+    def item(self, ref: int, moderator: str | None = None) -> Item:
+        """Return one comment with its thread, its author's record and its history; raise `NotFound`.
+
+        Who waits to be the second to look at it is not shown the first decision; who made that, as `moderator`, is.
+        """
+        with self._database.read() as connection:
+            viewer = user_id(connection, moderator) if moderator else None
+            return item(connection, ref, self._database.now(), viewer, self.REPLIES)
+
+    def find(self, site: str, comment_id: str) -> int | None:
+        """Return the number of a comment by the site's own id; None when it is not known."""
+        with self._database.read() as connection:
+            return connection.scalar(
+                select(comments.c.id).where(comments.c.site == site, comments.c.name == comment_id)
+            )
+
+    def versions(self, ref: int) -> list[Version]:
+        """Return all texts that a comment has had, oldest first."""
+        with self._database.read() as connection:
+            name = _one(connection, ref).name
+            rows = connection.execute(select(versions).where(versions.c.comment_id == ref).order_by(versions.c.number))
+            return [version_of(row, name) for row in rows]
+
+    def thread(self, ref: int, *, limit: int = 200) -> list[Entry]:
+        """Return the comments of the same article (of the same site, where there is none), oldest first."""
+        with self._database.read() as connection:
+            row = _one(connection, ref)
+            same = comments.c.site == row.site
+            if row.article_id is not None:
+                same = comments.c.article_id == row.article_id
+            rows = connection.execute(entries().where(same).order_by(comments.c.id).limit(limit)).all()
+        now = self._database.now()
+        return [entry(row, now, self.SHORT) for row in rows]
+
+    def counts(self, moderator: str | None = None) -> Counts:
+        """Return how much there is to do; for one moderator, without what waits for a second person than them."""
+        with self._database.read() as connection:
+            by_label: Counter[str] = Counter()
+            by_site: Counter[str] = Counter()
+            waiting = escalated = 0
+            for site, label, place, n in connection.execute(
+                select(tallies.c.site, tallies.c.label, tallies.c.place, tallies.c.n).where(tallies.c.n != 0)
+            ):
+                if place == "escalated":
+                    escalated += n if label == "" else 0
+                elif label == "":
+                    waiting += n
+                    by_site[site] += n
+                else:
+                    by_label[label] += n
+            own = self._own(connection, user_id(connection, moderator)) if moderator else Counter()
+            for site, n in own.items():
+                waiting -= n
+                by_site[site] -= n
+            open_appeals = connection.scalar(select(func.count()).where(appeals.c.state == "open")) or 0
+            claimed = connection.scalar(
+                select(func.count()).where(
+                    comments.c.claimed_by.is_not(None), comments.c.claimed_until > self._database.now()
+                )
+            )
+        return Counts(waiting, escalated, open_appeals, dict(by_label), dict(by_site), claimed or 0)
+
+    def _own(self, connection: Connection, number: int) -> Counter[str]:
+        rows = connection.execute(
+            select(comments.c.site, func.count().label("n"))
+            .where(comments.c.waiting == 2, comments.c.first_by == number)
+            .group_by(comments.c.site)
+        )
+        return Counter({row.site: row.n for row in rows})
+
+    def count(self, chosen: Filter) -> int:
+        """Return how many comments a filter takes in, exactly."""
+        with self._database.read() as connection:
+            return int(connection.scalar(counted([func.count()], chosen)) or 0)
+
+    def histogram(self, chosen: Filter | None = None, *, bars: int = 20) -> list[Bar]:
+        """Return how the probabilities of a label (of the deciding one, without a label) are spread.
+
+        The filter's own range is left out, so that the histogram shows what lies around it.
+        """
+        if bars not in BARS:
+            raise InputError(f"bars: expected one of {', '.join(map(str, BARS))}, got {bars}")
+        chosen = chosen or Filter()
+        wide = Filter(
+            chosen.state, chosen.label, 0.0 if chosen.label else None, None, chosen.site, chosen.article, chosen.author
+        )
+        column = scores.c.score if chosen.label else comments.c.score
+        # CAST cuts off on SQLite, where floor is a slow call back into Python, and rounds on PostgreSQL.
+        whole = column * bars if self._database.is_sqlite else func.floor(column * bars)
+        place = cast(whole, Integer).label("place")
+        query = counted([place, func.count()], wide).group_by(place)
+        with self._database.read() as connection:
+            found: Counter[int] = Counter()
+            for bar, n in connection.execute(query):
+                found[min(int(bar), bars - 1)] += n
+        return [Bar(k / bars, (k + 1) / bars, found[k]) for k in range(bars)]
+
+    def sites(self) -> list[str]:
+        """Return the names of all sites."""
+        with self._database.read() as connection:
+            return sorted(connection.scalars(select(comments.c.site).distinct()))
+
+    def labels(self) -> list[str]:
+        """Return the labels that comments in the queue are scored for."""
+        with self._database.read() as connection:
+            return sorted(connection.scalars(select(tallies.c.label).where(tallies.c.label != "").distinct()))
+
+    def articles(self, *, site: str | None = None, limit: int = 50) -> list[tuple[int, str, int]]:
+        """Return number, title (or address) and waiting comments of the articles with most to do."""
+        waiting = func.count().label("waiting")
+        query = (
+            select(articles.c.id, articles.c.title, articles.c.url, waiting)
+            .join(comments, comments.c.article_id == articles.c.id)
+            .where(comments.c.waiting > 0, *([articles.c.site == site] if site else []))
+            .group_by(articles.c.id, articles.c.title, articles.c.url)
+            .order_by(waiting.desc(), articles.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [(row.id, row.title or row.url, row.waiting) for row in connection.execute(query)]
+
+    def decisions(self, moderator: str | None = None, *, since: datetime | None = None, limit: int = 100) -> list[Past]:
+        """Return the latest decisions, of one moderator or all, latest first."""
+        with self._database.read() as connection:
+            where = [] if moderator is None else [decisions.c.user_id == user_id(connection, moderator)]
+            if since is not None:
+                where.append(decisions.c.decided >= since)
+            return pasts(connection, *where, limit=limit)[::-1]
+
+    def decision(self, ref: int) -> Past:
+        """Return one decision; raise `NotFound`."""
+        with self._database.read() as connection:
+            found = pasts(connection, decisions.c.id == ref)
+        if not found:
+            raise NotFound(f"no decision {ref}")
+        return found[0]
+
+
+def _one(connection: Connection, ref: int) -> Row[Any]:
+    row = connection.execute(entries().where(comments.c.id == ref)).one_or_none()
+    if row is None:
+        raise NotFound(f"no comment {ref} in the queue's database")
+    return row
+
+
+def item(
+    connection: Connection, ref: int, now: datetime, viewer: int | None = None, most_replies: int = Listing.REPLIES
+) -> Item:
+    """Return one comment with all that surrounds it; raise `NotFound`."""
+    row = _one(connection, ref)
+    version = connection.execute(
+        select(versions).where(versions.c.comment_id == ref, versions.c.number == row.version)
+    ).one()
+    hidden = row.waiting == 2 and (viewer is None or row.first_by != viewer)
+    history = () if hidden else tuple(pasts(connection, decisions.c.comment_id == ref))
+    held = row.claimed_until is not None and row.claimed_until > now
+    replies, reply_count = _replies(connection, row, most_replies)
+    return Item(
+        ref=row.id,
+        site=row.site,
+        comment=comment_of(row),
+        state="queued" if row.waiting else row.state,
+        version=_blind(version_of(version, row.name), row.label) if row.waiting else version_of(version, row.name),
+        label=row.label,
+        probability=row.score,
+        severity=row.severity,
+        uncertainty=row.uncertainty,
+        received=row.received,
+        article_ref=row.article_id,
+        claimed_by=row.claimer if held else None,
+        claimed_until=row.claimed_until if held else None,
+        parent=_parent(connection, row),
+        replies=replies,
+        reply_count=reply_count,
+        author=_record(connection, row),
+        history=history,
+        versions=row.version,
+        erased=row.erased is not None,
+        sampled=row.origin == "sample"
+        if any(one.decision.act != "undo" and not one.undone for one in history)
+        else None,
+    )
+
+
+def _blind(version: Version, label: str) -> Version:
+    """Return a version as who decides sees it: what is here by chance looks like what was flagged."""
+    if version.verdict.action != "allow":
+        return version
+    towards = [span for span in version.spans if span.label == label and span.weight > 0]
+    reasons = tuple(sorted(towards, key=lambda span: (-span.weight, span.start))[:MAX_REASONS])
+    return replace(version, verdict=replace(version.verdict, action="review", label=label, reasons=reasons))
+
+
+def _parent(connection: Connection, row: Row[Any]) -> Comment | None:
+    if row.parent is None:
+        return None
+    found = connection.execute(entries().where(comments.c.site == row.site, comments.c.name == row.parent)).first()
+    return comment_of(found) if found else None
+
+
+def _replies(connection: Connection, row: Row[Any], most: int) -> tuple[tuple[Comment, ...], int]:
+    answers = comments.c.site == row.site, comments.c.parent == row.name
+    found = connection.execute(entries().where(*answers).order_by(comments.c.id).limit(most + 1)).all()
+    number = len(found)
+    if number > most:
+        number = connection.scalar(select(func.count()).select_from(comments).where(*answers)) or 0
+    return tuple(comment_of(answer) for answer in found[:most]), number
+
+
+def _record(connection: Connection, row: Row[Any]) -> Record | None:
+    if row.author is None:
+        return None
+    found: Counter[str] = Counter()
+    by_state = connection.execute(
+        select(comments.c.state, func.count())
+        .where(comments.c.site == row.site, comments.c.author == row.author)
+        .group_by(comments.c.state)
+    )
+    for state, n in by_state:
+        found[state] += n
+    found[row.state] -= 1
+    return Record(
+        comments=found.total(),
+        approved=found["approved"],
+        rejected=found["rejected"],
+        waiting=found["queued"] + found["escalated"],
+        passed=found["passed"],
+    )
+
+
+def _mark(value: Any, number: int) -> str:
+    value = value.isoformat() if isinstance(value, datetime) else value
+    return base64.urlsafe_b64encode(json.dumps([value, number]).encode()).decode().rstrip("=")
+
+
+def _cursor(after: str, column: Any) -> tuple[Any, int]:
+    try:
+        value, number = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
+        if isinstance(column.type, Moment):
+            value = datetime.fromisoformat(value)
+        elif type(value) not in (int, float):
+            raise ValueError
+        return value, int(number)
+    except (ValueError, TypeError, binascii.Error, UnicodeEncodeError):
+        raise InputError("after: expected the end of a page, as it was given") from None

@@ -1,0 +1,187 @@
+"""Where a comment stands, as its decisions make it; nothing else sets a comment's state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
+
+from moderation.queue.database import Database
+from moderation.queue.schema import comments, decisions, scores, tallies, undoing
+
+State = Literal["passed", "queued", "escalated", "approved", "rejected"]
+"""Where a comment stands: let through by the policy, waiting for a person, or as a person left it."""
+
+STATES: tuple[State, ...] = get_args(State)
+
+Stage = Literal["review", "second", "senior", "revision", "appeal", "undo"]
+"""In what role a decision was made; see `stage_of`."""
+
+FINAL = ("senior", "revision", "appeal")
+"""Stages whose last decision stands, whatever came before."""
+
+AFTER = {"approve": "approved", "reject": "rejected", "escalate": "escalated"}
+"""The state that an act leaves a comment in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What follows from the decisions on a comment's current version."""
+
+    state: str
+    """Where it stands."""
+    waiting: int
+    """1: for a first look; 2: for a second person's, who does not see the first; 0: for nobody in the queue."""
+    first_by: int | None
+    """Who had the first look, when a second one is due or done."""
+
+
+def standing(base: str, double: bool, made: Sequence[Any]) -> Standing:
+    """Return where a comment stands.
+
+    Parameters
+    ----------
+    base : its state without any decision
+    double : whether two people are to look at it
+    made : decisions on the current version that are not undone, oldest first, with `act`, `stage` and `user_id`
+    """
+    final = [one for one in made if one.stage in FINAL]
+    first = next((one for one in made if one.stage == "review"), None)
+    second = next((one for one in made if one.stage == "second"), None)
+    first_by = first.user_id if first else None
+    if final:
+        return Standing(AFTER[final[-1].act], 0, first_by)
+    if first is None:
+        alone = second.act if second else None  # the first look was undone: the second one now is the only one
+        if alone is None:
+            return Standing(base, int(base == "queued"), None)
+        return Standing(AFTER[alone], 0, None)
+    if second is not None and second.act != first.act:
+        return Standing("escalated", 0, first_by)
+    due = double and second is None and first.act != "escalate"
+    return Standing(AFTER[first.act], 2 if due else 0, first_by)
+
+
+def stage_of(comment: Row[Any], user_id: int) -> Stage:
+    """Return in what role a user decides on a comment as it stands now."""
+    if comment.state == "escalated":
+        return "senior"
+    if comment.waiting == 1:
+        return "review"
+    if comment.waiting == 2 and comment.first_by != user_id:
+        return "second"
+    return "revision"
+
+
+def active(connection: Connection, comment_ids: Iterable[int]) -> dict[int, list[Any]]:
+    """Return, per comment, the decisions on its current version that nobody has undone, oldest first."""
+    rows = connection.execute(
+        select(decisions.c.id, decisions.c.comment_id, decisions.c.act, decisions.c.stage, decisions.c.user_id,
+               decisions.c.bulk_id, decisions.c.decided)
+        .join(comments, and_(comments.c.id == decisions.c.comment_id, comments.c.version == decisions.c.version))
+        .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
+        .where(decisions.c.comment_id.in_(list(comment_ids)), decisions.c.act != "undo", undoing.c.id.is_(None))
+        .order_by(decisions.c.id)
+    )  # fmt: skip
+    found: dict[int, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.comment_id, []).append(row)
+    return found
+
+
+def lock(connection: Connection, ids: Iterable[int]) -> list[Row[Any]]:
+    """Return comments as they stand, locked until the transaction ends, always in the same order."""
+    wanted = select(comments).where(comments.c.id.in_(list(ids))).order_by(comments.c.id).with_for_update()
+    return list(connection.execute(wanted))
+
+
+def settle(database: Database, connection: Connection, ids: Sequence[int], *, keep_claims: bool = False) -> None:
+    """Bring locked comments to where their decisions put them, with their scores and the tallies."""
+    rows = connection.execute(select(comments.c.id, comments.c.base, comments.c.double).where(comments.c.id.in_(ids)))
+    made = active(connection, ids)
+    after = []
+    for row in rows:
+        found = standing(row.base, row.double, made.get(row.id, []))
+        last = made[row.id][-1] if row.id in made else None
+        after.append(
+            {"pk": row.id, "state": found.state, "waiting": found.waiting, "first_by": found.first_by,
+             "in_bulk": last is not None and last.bulk_id is not None}
+        )  # fmt: skip
+    with tallied(database, connection, ids):
+        move(connection, after, keep_claims=keep_claims)
+
+
+def move(connection: Connection, after: Sequence[dict[str, Any]], *, keep_claims: bool = False) -> None:
+    """Write new states, and scores in step; claims end."""
+    if not after:
+        return
+    values: dict[str, Any] = {name: bindparam(name) for name in after[0] if name != "pk"}
+    if not keep_claims:
+        values |= {"claimed_by": None, "claimed_until": None}
+    connection.execute(update(comments).where(comments.c.id == bindparam("pk")).values(values), list(after))
+    for waiting in (0, 1, 2):
+        some = [one["pk"] for one in after if one["waiting"] == waiting]
+        if some:
+            changed = scores.c.comment_id.in_(some), scores.c.waiting != waiting
+            connection.execute(update(scores).where(*changed).values(waiting=waiting))
+
+
+@contextmanager
+def tallied(database: Database, connection: Connection, ids: Sequence[int]) -> Iterator[None]:
+    """Keep the tallies in step with what happens to locked comments inside the block."""
+    change = count(connection, ids, -1)
+    yield
+    change.update(count(connection, ids, 1))
+    add_to_tallies(database, connection, change)
+
+
+def place_of(state: str, waiting: int) -> str | None:
+    """Return under which name a comment is tallied; None for one that nobody has to look at."""
+    if waiting:
+        return "queued" if waiting == 1 else "second"
+    return "escalated" if state == "escalated" else None
+
+
+def count(connection: Connection, ids: Sequence[int], by: int) -> Counter[tuple[str, str, str]]:
+    """Return what comments add to the tallies: one per comment under no label, and one per marked label."""
+    rows = connection.execute(
+        select(comments.c.site, comments.c.state, comments.c.waiting, scores.c.label, func.count())
+        .outerjoin(scores, and_(scores.c.comment_id == comments.c.id, scores.c.marked))
+        .where(comments.c.id.in_(ids), or_(comments.c.waiting > 0, comments.c.state == "escalated"))
+        .group_by(comments.c.site, comments.c.state, comments.c.waiting, scores.c.label)
+    )
+    found: Counter[tuple[str, str, str]] = Counter()
+    for site, state, waiting, label, n in rows:
+        place = place_of(state, waiting)
+        if place and label is not None:
+            found[site, label, place] += by * n
+    whole = connection.execute(
+        select(comments.c.site, comments.c.state, comments.c.waiting, func.count())
+        .where(comments.c.id.in_(ids), or_(comments.c.waiting > 0, comments.c.state == "escalated"))
+        .group_by(comments.c.site, comments.c.state, comments.c.waiting)
+    )
+    for site, state, waiting, n in whole:
+        place = place_of(state, waiting)
+        if place:
+            found[site, "", place] += by * n
+    return found
+
+
+def add_to_tallies(database: Database, connection: Connection, change: Counter[tuple[str, str, str]]) -> None:
+    """Add to the tallies, always in the same order, so that two transactions cannot wait for each other."""
+    rows = [
+        {"site": site, "label": label, "place": place, "n": n}
+        for (site, label, place), n in sorted(change.items())
+        if n
+    ]
+    if rows:
+        statement = database.insert(tallies)
+        statement = statement.on_conflict_do_update(
+            index_elements=["site", "label", "place"], set_={"n": tallies.c.n + statement.excluded.n}
+        )
+        for row in rows:
+            connection.execute(statement, row)

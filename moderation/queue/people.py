@@ -1,0 +1,438 @@
+"""Accounts, passwords, sessions, tokens for machines, and the audit of what they were refused."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self, get_args
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
+from moderation.queue.database import Database
+from moderation.queue.schema import audit, comments, failures, sessions, tokens, users
+
+Role = Literal["moderator", "senior", "admin"]
+"""A senior also decides on escalated comments and sees statistics; an admin also keeps accounts."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+Scope = Literal["queue", "appeals", "export"]
+"""What a machine's token is good for: putting comments in, opening appeals, reading decisions."""
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+SHORTEST_PASSWORD = 10
+"""Characters of a password, at least."""
+
+LONGEST_PASSWORD = 1_000
+"""Characters of a password, at most: hashing must not become a way to keep the server busy."""
+
+IDLE = timedelta(hours=2)
+"""A session ends when it was not used for this long."""
+
+SHIFT = timedelta(hours=12)
+"""A session ends this long after signing in."""
+
+FREE_TRIES = 5
+"""Sign-ins that may fail in a row before the next has to wait."""
+
+LONGEST_WAIT = timedelta(minutes=15)
+"""Most that a sign-in has to wait; the wait doubles from a second with every failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """How a moderator wants the page."""
+
+    blur: float | None = 1.5
+    """Comments from this severity on are blurred until a key is pressed; None: never."""
+    grey: bool = False
+    """Show the page without colours."""
+    break_after: int | None = 50
+    """Minutes after which a break is proposed; None: never."""
+    order: str = "severity"
+    """What comes first in the queue: severity, oldest, newest or uncertainty."""
+    theme: str = "system"
+    """light, dark or system."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Build from JSON data, with the default for what is missing; raise `InputError` for what is wrong."""
+        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        found = cls(**known)
+        number = found.blur is None or (type(found.blur) in (int, float) and 0 <= found.blur < 1e6)
+        pause = found.break_after is None or (type(found.break_after) is int and 1 <= found.break_after <= 600)
+        for name, good, allowed in (
+            ("blur", number, "a severity from 0 on, or nothing"),
+            ("grey", type(found.grey) is bool, "true or false"),
+            ("break_after", pause, "minutes from 1 to 600, or nothing"),
+            ("order", found.order in ("severity", "oldest", "newest", "uncertainty"), "an order of the queue"),
+            ("theme", found.theme in ("light", "dark", "system"), "light, dark or system"),
+        ):
+            if not good:
+                raise InputError(f"{name}: expected {allowed}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account."""
+
+    name: str
+    """What they sign in with, and what stands in decisions."""
+    role: Role
+    """What they may do."""
+    disabled: bool
+    """Whether they can sign in no more; what they did stays."""
+    preferences: Preferences
+    """How they want the page."""
+    created: datetime
+    """When the account was made."""
+
+    def may(self, role: Role) -> bool:
+        """Whether the account has at least this role."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is signed in."""
+
+    user: User
+    """Who."""
+    csrf: str
+    """What every form of this session has to send back."""
+    created: datetime
+    """When they signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A machine's way in."""
+
+    ref: int
+    """Its number."""
+    name: str
+    """What it is for."""
+    owner: str
+    """The account that made it; it ends with that account."""
+    scopes: tuple[Scope, ...]
+    """What it is good for."""
+    created: datetime
+    """When it was made."""
+    expires: datetime | None
+    """When it ends by itself."""
+    used: datetime | None
+    """When it was last used, to the hour."""
+    revoked: datetime | None
+    """When it was taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the audit."""
+
+    at: datetime
+    """When."""
+    kind: str
+    """What happened: forbidden, signed_in, sign_in_failed, user_added, exported, erased ..."""
+    user: str | None
+    """Who did it, where known."""
+    address: str | None
+    """From which network address, where known."""
+    detail: str | None
+    """What it was about; never a comment's text nor a password."""
+
+
+class People:
+    """Keeps accounts, sessions and tokens. Passwords are hashed with argon2id, tokens with SHA-256."""
+
+    def __init__(self, database: Database, hasher: PasswordHasher | None = None) -> None:
+        self._database = database
+        self._hasher = hasher or PasswordHasher()
+        # Checked when there is no such account, so that an unknown name takes as long as a wrong password.
+        self._nobody = self._hasher.hash(secrets.token_hex(16))
+
+    # Accounts
+
+    def add(self, name: str, role: Role, password: str | None = None) -> User:
+        """Make an account; without a password nobody can sign in to it. Raises `InputError`, `Conflict`."""
+        if not name or name != name.strip() or len(name) > 100 or not name.isprintable():
+            raise InputError("name: expected 1 to 100 printable characters without spaces around them")
+        _check_role(role)
+        hashed = None if password is None else self._hash(password)
+        with self._database.write() as connection:
+            if connection.scalar(select(users.c.id).where(func.lower(users.c.name) == name.lower())):
+                raise Conflict(f"there is an account {name!r} already")
+            values = {"name": name, "role": role, "password": hashed, "preferences": asdict(Preferences()),
+                      "disabled": False, "created": self._database.now()}  # fmt: skip
+            connection.execute(insert(users), values)
+            note(self._database, connection, "user_added", detail=f"{name}: {role}")
+        return self.get(name)
+
+    def get(self, name: str) -> User:
+        """Return an account; raise `NotFound`."""
+        with self._database.read() as connection:
+            return _user(_account(connection, name))
+
+    def all(self) -> list[User]:
+        """Return all accounts by name."""
+        with self._database.read() as connection:
+            return [_user(row) for row in connection.execute(select(users).order_by(users.c.name))]
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a password and end all sessions of the account."""
+        hashed = self._hash(password)
+        self._change(name, "password_changed", {"password": hashed})
+
+    def set_role(self, name: str, role: Role) -> None:
+        """Change a role and end all sessions of the account."""
+        self._change(name, "role_changed", {"role": _check_role(role)}, role)
+
+    def disable(self, name: str) -> None:
+        """Let nobody sign in to an account any more; its sessions, tokens and claims end, what it did stays."""
+        self._change(name, "user_disabled", {"disabled": True})
+
+    def enable(self, name: str) -> None:
+        """Let a disabled account sign in again."""
+        self._change(name, "user_enabled", {"disabled": False})
+
+    def set_preferences(self, name: str, preferences: Preferences) -> None:
+        """Keep how a moderator wants the page; raise `InputError` for what is wrong."""
+        values = asdict(Preferences.from_json(asdict(preferences)))
+        with self._database.write() as connection:
+            number = _account(connection, name).id
+            connection.execute(update(users).where(users.c.id == number).values(preferences=values))
+
+    def _change(self, name: str, kind: str, values: Mapping[str, Any], detail: str = "") -> None:
+        with self._database.write() as connection:
+            row = _account(connection, name)
+            connection.execute(update(users).where(users.c.id == row.id).values(**values))
+            connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
+            held = update(comments).where(comments.c.claimed_by == row.id)
+            connection.execute(held.values(claimed_by=None, claimed_until=None))
+            note(self._database, connection, kind, detail=f"{name} {detail}".strip())
+
+    def _hash(self, password: str) -> str:
+        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+            raise InputError(
+                f"password: expected {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, got {len(password)}"
+            )
+        return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
+
+    # Signing in
+
+    def sign_in(self, name: str, password: str, *, address: str | None = None) -> tuple[str, Session]:
+        """Return a new session and the secret for its cookie.
+
+        Raises `SignInFailed`; after `FREE_TRIES` failures in a row for the account or the address
+        `SignInThrottled`, which says how many seconds to wait.
+        """
+        name, password = name[:200], password[:LONGEST_PASSWORD]
+        watched = [f"name {name.lower()}"] + ([f"address {address[:100]}"] if address else [])
+        self._check_throttle(watched)
+        with self._database.read() as connection:
+            row = connection.execute(select(users).where(func.lower(users.c.name) == name.lower())).one_or_none()
+        usable = row is not None and row.password is not None and not row.disabled
+        good = self._verify(row.password if row is not None and usable else self._nobody, password)
+        if row is None or not (usable and good):
+            self._fail(watched, name, address)
+            raise SignInFailed("name and password do not fit")
+        return self._open(row, password, watched, address)
+
+    def _open(self, row: Row[Any], password: str, watched: list[str], address: str | None) -> tuple[str, Session]:
+        secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
+        renewed = self._hash(password) if self._hasher.check_needs_rehash(row.password) else None
+        with self._database.write() as connection:
+            now = self._database.now()
+            connection.execute(delete(failures).where(failures.c.what.in_(watched)))
+            connection.execute(
+                delete(sessions).where((sessions.c.created < now - SHIFT) | (sessions.c.seen < now - IDLE))
+            )
+            if renewed:
+                connection.execute(update(users).where(users.c.id == row.id).values(password=renewed))
+            values = {"digest": _digest(secret), "user_id": row.id, "csrf": csrf, "created": now, "seen": now}
+            connection.execute(insert(sessions), values | {"address": address and address[:100]})
+            note(self._database, connection, "signed_in", user_id=row.id, address=address)
+        return secret, Session(_user(row), csrf, now)
+
+    def session(self, secret: str) -> Session | None:
+        """Return the session of a cookie; None when there is none, or it ended."""
+        now = self._database.now()
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(users, sessions.c.csrf, sessions.c.created.label("since"), sessions.c.seen)
+                .join(sessions, sessions.c.user_id == users.c.id)
+                .where(sessions.c.digest == _digest(secret), users.c.disabled.is_(False))
+            ).one_or_none()
+        if row is None or row.since < now - SHIFT or row.seen < now - IDLE:
+            return None
+        if row.seen < now - timedelta(minutes=1):  # not a write for every page
+            with self._database.write(durable=False) as connection:
+                connection.execute(update(sessions).where(sessions.c.digest == _digest(secret)).values(seen=now))
+        return Session(_user(row), row.csrf, row.since)
+
+    def sign_out(self, secret: str) -> None:
+        """End a session and give back what its moderator had before them."""
+        with self._database.write() as connection:
+            number = connection.scalar(select(sessions.c.user_id).where(sessions.c.digest == _digest(secret)))
+            if number is not None:
+                connection.execute(delete(sessions).where(sessions.c.digest == _digest(secret)))
+                held = update(comments).where(comments.c.claimed_by == number)
+                connection.execute(held.values(claimed_by=None, claimed_until=None))
+                note(self._database, connection, "signed_out", user_id=number)
+
+    def _verify(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password.encode("utf-8", "surrogatepass"))
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _check_throttle(self, watched: list[str]) -> None:
+        with self._database.read() as connection:
+            rows = connection.execute(select(failures).where(failures.c.what.in_(watched))).all()
+        now = self._database.now()
+        wait = max(((row.last + _wait(row.n) - now).total_seconds() for row in rows), default=0.0)
+        if wait > 0:
+            raise SignInThrottled(f"too many sign-ins failed; try again in {int(wait) + 1} seconds", wait=wait)
+
+    def _fail(self, watched: list[str], name: str, address: str | None) -> None:
+        with self._database.write() as connection:
+            now = self._database.now()
+            connection.execute(delete(failures).where(failures.c.last < now - 4 * LONGEST_WAIT))
+            for what in watched:
+                statement = self._database.insert(failures).on_conflict_do_update(
+                    index_elements=["what"], set_={"n": failures.c.n + 1, "last": now}
+                )
+                connection.execute(statement, {"what": what, "n": 1, "last": now})
+            note(self._database, connection, "sign_in_failed", address=address, detail=name[:100])
+
+    # Tokens for machines
+
+    def make_token(
+        self, owner: str, name: str, scopes: Iterable[Scope] = ("queue",), *, lasts: timedelta | None = None
+    ) -> tuple[str, Token]:
+        """Make a token and return it with its secret, which is shown only this once."""
+        chosen = sorted(set(scopes))
+        for scope in chosen or ("nothing",):
+            if scope not in SCOPES:
+                raise InputError(f"scopes: expected some of {', '.join(SCOPES)}, got {scope[:40]!r}")
+        secret = f"mod_{secrets.token_urlsafe(32)}"
+        with self._database.write() as connection:
+            now = self._database.now()
+            row = _account(connection, owner)
+            values = {"name": name[:200], "digest": _digest(secret), "user_id": row.id, "scopes": chosen,
+                      "created": now, "expires": now + lasts if lasts else None}  # fmt: skip
+            number = connection.execute(insert(tokens).returning(tokens.c.id), values).scalar_one()
+            note(self._database, connection, "token_made", user_id=row.id, detail=name[:200])
+        return secret, next(token for token in self.tokens() if token.ref == number)
+
+    def token(self, secret: str, scope: Scope) -> Token | None:
+        """Return the token of a secret if it is good for a scope; None otherwise."""
+        now = self._database.now()
+        with self._database.read() as connection:
+            row = connection.execute(
+                _tokens().where(tokens.c.digest == _digest(secret), users.c.disabled.is_(False))
+            ).one_or_none()
+        if row is None or row.revoked or (row.expires and row.expires <= now) or scope not in row.scopes:
+            return None
+        if row.used is None or row.used < now - timedelta(hours=1):
+            with self._database.write(durable=False) as connection:
+                connection.execute(update(tokens).where(tokens.c.id == row.id).values(used=now))
+        return _token(row)
+
+    def tokens(self) -> list[Token]:
+        """Return all tokens, oldest first."""
+        with self._database.read() as connection:
+            return [_token(row) for row in connection.execute(_tokens().order_by(tokens.c.id))]
+
+    def revoke_token(self, ref: int) -> None:
+        """Take a token back; raise `NotFound`."""
+        with self._database.write() as connection:
+            done = connection.execute(
+                update(tokens)
+                .where(tokens.c.id == ref, tokens.c.revoked.is_(None))
+                .values(revoked=self._database.now())
+            )
+            if not done.rowcount:
+                raise NotFound(f"no token {ref} that is in force")
+            note(self._database, connection, "token_revoked", detail=str(ref))
+
+    # Audit
+
+    def forbidden(self, user: str | None, what: str, *, address: str | None = None) -> None:
+        """Keep that somebody asked for a page or an act without the right to it."""
+        self.note("forbidden", user=user, address=address, detail=what)
+
+    def note(
+        self, kind: str, *, user: str | None = None, address: str | None = None, detail: str | None = None
+    ) -> None:
+        """Add a line to the audit; `detail` must not hold a comment's text."""
+        with self._database.write() as connection:
+            number = connection.scalar(select(users.c.id).where(users.c.name == user)) if user else None
+            note(self._database, connection, kind, user_id=number, address=address, detail=detail)
+
+    def audit(self, *, kind: str | None = None, limit: int = 200) -> list[Entry]:
+        """Return the latest lines of the audit, latest first."""
+        query = select(audit, users.c.name).outerjoin(users, users.c.id == audit.c.user_id)
+        if kind is not None:
+            query = query.where(audit.c.kind == kind)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(audit.c.id.desc()).limit(limit))
+            return [Entry(row.at, row.kind, row.name, row.address, row.detail) for row in rows]
+
+
+def note(
+    database: Database,
+    connection: Connection,
+    kind: str,
+    *,
+    user_id: int | None = None,
+    address: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Add a line to the audit in a transaction that is open."""
+    values = {"at": database.now(), "kind": kind[:40], "user_id": user_id, "address": address and address[:100],
+              "detail": detail and detail[:500]}  # fmt: skip
+    connection.execute(insert(audit), values)
+
+
+def _wait(n: int) -> timedelta:
+    if n < FREE_TRIES:
+        return timedelta(0)
+    return min(LONGEST_WAIT, timedelta(seconds=2 ** min(n - FREE_TRIES, 20)))
+
+
+def _check_role(role: str) -> Any:
+    if role not in ROLES:
+        raise InputError(f"role: expected one of {', '.join(ROLES)}, got {str(role)[:40]!r}")
+    return role
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _account(connection: Connection, name: str) -> Row[Any]:
+    row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"no account {name[:100]!r}")
+    return row
+
+
+def _user(row: Row[Any]) -> User:
+    return User(row.name, row.role, row.disabled, Preferences.from_json(row.preferences), row.created)
+
+
+def _tokens() -> Any:
+    return select(tokens, users.c.name.label("owner")).join(users, users.c.id == tokens.c.user_id)
+
+
+def _token(row: Row[Any]) -> Token:
+    return Token(row.id, row.name, row.owner, tuple(row.scopes), row.created, row.expires, row.used, row.revoked)

@@ -1,0 +1,147 @@
+"""Forgetting: texts and authors go, the trail of decisions stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+
+from moderation.errors import InputError
+from moderation.queue.database import Database
+from moderation.queue.outcome import lock, settle, tallied
+from moderation.queue.people import note
+from moderation.queue.schema import appeals, comments, decisions, outbox, scores, skips, versions
+
+CHUNK = 500
+"""Comments in one transaction, so that moderators do not wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was forgotten."""
+
+    erased: int = 0
+    """Comments whose text and author were erased; their decisions stay."""
+    deleted: int = 0
+    """Comments that were deleted whole: nobody had decided on them."""
+
+
+class Retention:
+    """Erases by age or by author. What is gone is gone: there is no undo."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def purge(
+        self, older_than: timedelta, *, passed_older_than: timedelta | None = None, waiting: bool = False
+    ) -> Forgotten:
+        """Forget decided comments whose last decision, and passed ones that came in, longer ago than an age.
+
+        Parameters
+        ----------
+        older_than : age of the last decision
+        passed_older_than : age of comments that the policy let through; default: `older_than`
+        waiting : forget comments that still wait for a person, too, by the time they came in
+
+        Comments with an open appeal stay. Delivered webhook events of that age go, too.
+        """
+        for age in (older_than, passed_older_than):
+            if age is not None and age < timedelta(0):
+                raise InputError("older_than: expected an age of 0 days or more")
+        now = self._database.now()
+        before, passed = now - older_than, now - (older_than if passed_older_than is None else passed_older_than)
+        recent = exists().where(decisions.c.comment_id == comments.c.id, decisions.c.decided >= before)
+        appealed = exists().where(appeals.c.comment_id == comments.c.id, appeals.c.state == "open")
+        decided = and_(
+            comments.c.state.in_(("approved", "rejected")),
+            comments.c.received < before,
+            comments.c.waiting == 0,
+            ~recent,
+        )
+        old = [decided, and_(comments.c.state == "passed", comments.c.received < passed)]
+        if waiting:
+            unsettled = or_(comments.c.waiting > 0, comments.c.state == "escalated")
+            old.append(and_(unsettled, comments.c.received < before, ~recent))
+        found = self._forget([or_(*old), ~appealed], "purged", f"older than {older_than.days} days")
+        with self._database.write() as connection:
+            connection.execute(delete(outbox).where(outbox.c.delivered < before))
+        return found
+
+    def erase(self, site: str, author: str) -> Forgotten:
+        """Forget all comments of an author on a site, wherever they stand; those that wait leave the queue."""
+        return self._forget([comments.c.site == site, comments.c.author == author], "erased", f"an author of {site}")
+
+    def _forget(self, where: Sequence[ColumnElement[bool]], kind: str, detail: str) -> Forgotten:
+        erased = deleted = last = 0
+        while True:
+            with self._database.write() as connection:
+                some = list(
+                    connection.scalars(
+                        select(comments.c.id)
+                        .where(*where, comments.c.id > last, comments.c.erased.is_(None))
+                        .order_by(comments.c.id).limit(CHUNK)
+                    )
+                )  # fmt: skip
+                if not some:
+                    note(self._database, connection, kind, detail=f"{detail}: {erased} erased, {deleted} deleted")
+                    break
+                lock(connection, some)
+                kept = self._with_trail(connection, some)
+                self._erase(connection, kept)
+                self._delete(connection, [ref for ref in some if ref not in kept])
+            erased, deleted, last = erased + len(kept), deleted + len(some) - len(kept), some[-1]
+        self._overwrite()
+        return Forgotten(erased, deleted)
+
+    def _with_trail(self, connection: Connection, refs: Sequence[int]) -> set[int]:
+        """Return those comments that somebody decided on."""
+        found = set(
+            connection.scalars(select(decisions.c.comment_id).where(decisions.c.comment_id.in_(refs)).distinct())
+        )
+        return found | set(connection.scalars(select(appeals.c.comment_id).where(appeals.c.comment_id.in_(refs))))
+
+    def _erase(self, connection: Connection, chosen: set[int]) -> None:
+        refs = sorted(chosen)
+        if not refs:
+            return
+        connection.execute(update(versions).where(versions.c.comment_id.in_(refs)).values(text="", spans={}))
+        free_text = or_(decisions.c.note.is_not(None), decisions.c.facts.is_not(None))
+        connection.execute(
+            update(decisions).where(decisions.c.comment_id.in_(refs), free_text).values(note=None, facts=None)
+        )
+        connection.execute(update(appeals).where(appeals.c.comment_id.in_(refs)).values(statement=None, contact=None))
+        for number, body in connection.execute(
+            select(outbox.c.id, outbox.c.body).where(outbox.c.comment_id.in_(refs))
+        ).all():
+            body["data"].pop("facts", None)
+            connection.execute(update(outbox).where(outbox.c.id == number).values(body=body))
+        with tallied(self._database, connection, refs):
+            connection.execute(
+                update(comments).where(comments.c.id.in_(refs))
+                .values(author=None, place=None, erased=self._database.now(), base="passed", double=False)
+            )  # fmt: skip
+        settle(self._database, connection, refs)
+
+    def _delete(self, connection: Connection, refs: Sequence[int]) -> None:
+        if not refs:
+            return
+        with tallied(self._database, connection, refs):
+            for table in (scores, skips, versions):
+                connection.execute(delete(table).where(table.c.comment_id.in_(refs)))
+            connection.execute(delete(comments).where(comments.c.id.in_(refs)))
+
+    def _overwrite(self) -> None:
+        """Let SQLite write its log back, so that erased texts do not linger in it (see `secure_delete`)."""
+        if self._database.is_sqlite:
+            with self._database.engine.connect() as connection:
+                plain = connection.connection.driver_connection
+                if plain is not None:
+                    plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def oldest(self) -> timedelta | None:
+        """Return the age of the oldest comment whose text is still kept; None when there is none."""
+        with self._database.read() as connection:
+            found = connection.scalar(select(func.min(comments.c.received)).where(comments.c.erased.is_(None)))
+        return None if found is None else self._database.now() - found

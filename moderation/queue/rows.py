@@ -1,0 +1,214 @@
+"""From rows of the tables to values, and from a filter to conditions; shared by the rooms of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, literal_column, or_, select, true
+
+from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
+from moderation.errors import NotFound
+from moderation.queue.schema import articles, comments, decisions, scores, skips, undoing, users, versions
+from moderation.queue.values import Entry, Filter, Order, Past, Version
+
+WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
+"""Written out, so that a database sees that the partial indexes hold what is asked for."""
+
+SAMPLED: ColumnElement[bool] = literal_column("comments.waiting > 0 AND comments.origin = 'sample'")
+"""What waits by chance."""
+
+_MARKED: ColumnElement[bool] = literal_column("scores.waiting > 0 AND scores.marked")
+
+MAX_REASONS = 5
+"""Words given as reasons in a verdict."""
+
+claimer = users.alias("claimer")
+
+
+def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
+    """Return the conditions of a filter, and whether they need a join with `scores`."""
+    where: list[ColumnElement[bool]] = []
+    if chosen.state == "waiting":
+        where.append(WAITING)
+    elif chosen.state is not None:
+        where.append(and_(comments.c.state == chosen.state, comments.c.waiting != 2))
+    if chosen.site is not None:
+        where.append(comments.c.site == chosen.site)
+    if chosen.article is not None:
+        where.append(comments.c.article_id == chosen.article)
+    if chosen.author is not None:
+        where.append(comments.c.author == chosen.author)
+    if chosen.label is None:
+        return where + in_range(comments.c.score, chosen), False
+    where.append(scores.c.label == chosen.label)
+    if chosen.low is None and chosen.high is None:
+        where.append(_MARKED if chosen.state == "waiting" else scores.c.marked)
+    elif chosen.state == "waiting":
+        where.append(scores.c.waiting > 0)
+    return where + in_range(scores.c.score, chosen), True
+
+
+def in_range(score: Any, chosen: Filter) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter's range: from `low`, below `high`, and 1 itself where `high` is 1."""
+    where = [] if chosen.low is None else [score >= chosen.low]
+    if chosen.high is not None and chosen.high < 1:
+        where.append(score < chosen.high)
+    return where
+
+
+def filtered(query: Any, chosen: Filter) -> Any:
+    """Add a filter's conditions to a query over `comments`."""
+    where, joined = wanted(chosen)
+    if joined:
+        query = query.join(scores, scores.c.comment_id == comments.c.id)
+    return query.where(*where)
+
+
+def counted(columns: Sequence[Any], chosen: Filter) -> Any:
+    """Return a query that counts over a filter: over `scores` alone where that can tell, else over `comments`."""
+    elsewhere = (chosen.site, chosen.article, chosen.author) != (None, None, None)
+    if chosen.label is None or chosen.state != "waiting" or elsewhere:
+        return filtered(select(*columns).select_from(comments), chosen)
+    marked = chosen.low is None and chosen.high is None
+    where = [scores.c.label == chosen.label, _MARKED if marked else scores.c.waiting.in_((1, 2))]
+    return select(*columns).select_from(scores).where(*where, *in_range(scores.c.score, chosen))
+
+
+def order_by(order: Order, label: str | None) -> tuple[Any, Any, bool]:
+    """Return the column to sort by, the one that breaks ties, and whether the highest comes first."""
+    if order == "severity":
+        return (scores.c.severity if label else comments.c.severity), comments.c.id, True
+    if order == "uncertainty":
+        return comments.c.uncertainty, comments.c.id, True
+    return comments.c.received, comments.c.id, order == "newest"
+
+
+def open_to(user_id: int, now: datetime) -> list[ColumnElement[bool]]:
+    """Return the conditions under which a waiting comment may be given to a user."""
+    skipped = exists().where(skips.c.user_id == user_id, skips.c.comment_id == comments.c.id, skips.c.until > now)
+    return [
+        or_(comments.c.waiting == 1, comments.c.first_by != user_id),
+        or_(comments.c.claimed_by.is_(None), comments.c.claimed_by == user_id, comments.c.claimed_until <= now),
+        ~skipped,
+    ]
+
+
+ENTRY = (
+    comments,
+    versions.c.text,
+    articles.c.title.label("article_title"),
+    articles.c.url.label("article_url"),
+    claimer.c.name.label("claimer"),
+)
+
+
+def entries() -> Select[Any]:
+    """Return the query that `entry` reads the rows of."""
+    return (
+        select(*ENTRY)
+        .join(versions, and_(versions.c.comment_id == comments.c.id, versions.c.number == comments.c.version))
+        .outerjoin(articles, articles.c.id == comments.c.article_id)
+        .outerjoin(claimer, claimer.c.id == comments.c.claimed_by)
+    )
+
+
+def comment_of(row: Row[Any], longest: int | None = None) -> Comment:
+    """Return the comment of a row of `entries`, its text cut when asked for."""
+    known = row.article_url is not None
+    article = Article(row.article_title, row.article_url if row.article_url != row.article_title else None)
+    return Comment(
+        row.name, row.text[:longest], row.author, row.place, row.created, row.parent, article if known else None,
+        row.language,
+    )  # fmt: skip
+
+
+def entry(row: Row[Any], now: datetime, longest: int) -> Entry:
+    """Return the line of a list for a row of `entries`."""
+    held = row.claimed_until is not None and row.claimed_until > now
+    return Entry(
+        ref=row.id,
+        site=row.site,
+        comment=comment_of(row, longest),
+        state="queued" if row.waiting else row.state,
+        label=row.label,
+        probability=row.score,
+        severity=row.severity,
+        uncertainty=row.uncertainty,
+        received=row.received,
+        article_ref=row.article_id,
+        claimed_by=row.claimer if held else None,
+        language=row.language,
+    )
+
+
+def version_of(row: Row[Any], name: str) -> Version:
+    """Return one version of the comment called `name`."""
+    spans = [Span(start, end, label, weight) for label, some in row.spans.items() for start, end, weight in some]
+    reasons = sorted((s for s in spans if s.label == row.label and s.weight > 0), key=lambda s: (-s.weight, s.start))
+    return Version(
+        number=row.number,
+        text=row.text,
+        received=row.received,
+        score=Score(name, row.model_id, row.probabilities, row.truncated),
+        verdict=Verdict(name, row.action, row.policy_id, row.label, row.threshold, tuple(reasons[:MAX_REASONS])),
+        severity=row.severity,
+        spans=tuple(sorted(spans, key=lambda span: (span.start, span.label))),
+    )
+
+
+def pasts(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Past]:
+    """Return decisions, oldest first; with a limit, the latest ones."""
+    query = (
+        select(decisions, users.c.name.label("moderator"), comments.c.name, comments.c.site, undoing.c.id.label("gone"))
+        .join(users, users.c.id == decisions.c.user_id)
+        .join(comments, comments.c.id == decisions.c.comment_id)
+        .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
+        .where(*(where or (true(),)))
+    )
+    if limit is None:
+        return [past(row) for row in connection.execute(query.order_by(decisions.c.id))]
+    rows: Sequence[Row[Any]] = connection.execute(query.order_by(decisions.c.id.desc()).limit(limit)).all()
+    return [past(row) for row in reversed(rows)]
+
+
+def past(row: Row[Any]) -> Past:
+    """Return a decision with what surrounds it."""
+    return Past(
+        ref=row.id,
+        comment_ref=row.comment_id,
+        site=row.site,
+        decision=Decision(
+            comment_id=row.name,
+            moderator=row.moderator,
+            act=row.act,
+            decided=row.decided.isoformat(timespec="milliseconds"),
+            reason=row.reason,
+            note=row.note,
+            model_id=row.model_id,
+            policy_id=row.policy_id,
+            probabilities=row.probabilities,
+            automation=row.automation,
+        ),
+        stage=row.stage,
+        before=row.before,
+        after=row.after,
+        version=row.version,
+        undoes=row.undoes,
+        undone=row.gone is not None,
+        bulk=row.bulk_id,
+        sampled=row.sampled,
+        ground=row.ground,
+        law=row.law,
+        facts=row.facts,
+        visibility=row.visibility,
+    )
+
+
+def user_id(connection: Connection, name: str) -> int:
+    """Return the number of an account; raise `NotFound` when there is none that may act."""
+    found = connection.scalar(select(users.c.id).where(users.c.name == name, users.c.disabled.is_(False)))
+    if found is None:
+        raise NotFound(f"no account {name[:40]!r} that may act")
+    return int(found)

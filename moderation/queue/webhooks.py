@@ -1,0 +1,216 @@
+"""Webhooks: every decision is sent to the addresses that asked for it, signed, until it has arrived.
+
+The signature is that of Standard Webhooks (https://www.standardwebhooks.com): headers ``webhook-id``,
+``webhook-timestamp`` and ``webhook-signature``, the last one HMAC-SHA256 over ``id.timestamp.body``. ``webhook-id`` is
+the same at every try, so that a receiver that remembers it acts once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy.orm import aliased
+
+from moderation.errors import InputError, ModerationError, NotFound
+from moderation.queue.database import Database
+from moderation.queue.schema import outbox, webhooks
+
+TIMEOUT = 10.0
+"""Seconds that a receiver has to answer."""
+
+LEASE = timedelta(seconds=60)
+"""How long a sender has an event to itself; if it dies, another takes it up after that."""
+
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=6)
+"""Waiting time after the first failure, four times as long after every further one, and the longest."""
+
+Send = Callable[[str, bytes, Mapping[str, str]], int]
+"""Posts a body with headers to an address and returns the status; raises `OSError` when there is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address that is told of decisions."""
+
+    ref: int
+    """Its number."""
+    url: str
+    """Where events are posted."""
+    site: str | None
+    """Only decisions of this site; None: of all."""
+    created: datetime
+    """When it was added."""
+    pending: int
+    """Events that have not arrived yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What one round of sending did."""
+
+    sent: int
+    """Events that arrived."""
+    failed: int
+    """Events that did not; they are tried again later."""
+
+
+class Webhooks:
+    """Keeps addresses and sends them events from the outbox."""
+
+    def __init__(self, database: Database, send: Send | None = None) -> None:
+        self._database = database
+        self._send = send or post
+
+    def add(self, url: str, *, site: str | None = None) -> tuple[str, Webhook]:
+        """Add an address; return the secret that its receiver checks signatures with, and the webhook."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise InputError("url: expected http:// or https:// with a host and without a name and password")
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        with self._database.write() as connection:
+            values = {"url": url, "secrets": [secret], "site": site, "created": self._database.now()}
+            number = connection.execute(insert(webhooks).returning(webhooks.c.id), values).scalar_one()
+        return secret, next(hook for hook in self.all() if hook.ref == number)
+
+    def rotate(self, ref: int) -> str:
+        """Return a new secret; until the next rotation events are signed with it and with the one before."""
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        with self._database.write() as connection:
+            known = connection.scalar(select(webhooks.c.secrets).where(webhooks.c.id == ref))
+            if known is None:
+                raise NotFound(f"no webhook {ref}")
+            connection.execute(update(webhooks).where(webhooks.c.id == ref).values(secrets=[secret, known[0]]))
+        return secret
+
+    def remove(self, ref: int) -> None:
+        """Tell an address nothing more, not even what is pending; raise `NotFound`."""
+        with self._database.write() as connection:
+            gone = update(webhooks).where(webhooks.c.id == ref, webhooks.c.removed.is_(None))
+            if not connection.execute(gone.values(removed=self._database.now())).rowcount:
+                raise NotFound(f"no webhook {ref}")
+
+    def all(self) -> list[Webhook]:
+        """Return all webhooks that are told of decisions."""
+        pending = (
+            select(func.count())
+            .where(outbox.c.webhook_id == webhooks.c.id, outbox.c.delivered.is_(None))
+            .scalar_subquery()
+            .label("pending")
+        )
+        query = select(webhooks, pending).where(webhooks.c.removed.is_(None)).order_by(webhooks.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [Webhook(row.id, row.url, row.site, row.created, row.pending) for row in rows]
+
+    def deliver(self, *, limit: int = 100) -> Delivered:
+        """Send what is due, each event once at most, those of one comment in their order; return what became of it.
+
+        Several processes may do this at once. An event counts as arrived when the answer is 2xx; redirects are not
+        followed.
+        """
+        sent = failed = 0
+        while sent + failed < limit and (row := self._next()):
+            body = json.dumps(row.body, separators=(",", ":")).encode()
+            headers = sign(row.event, self._database.now(), body, row.secrets)
+            try:
+                status = self._send(row.url, body, headers)
+                good, answer = 200 <= status < 300, str(status)
+            except OSError as error:
+                good, answer = False, type(error).__name__
+            self._keep(row.id, row.attempts, good, answer)
+            sent, failed = sent + good, failed + (not good)
+        return Delivered(sent, failed)
+
+    def run(self, stop: threading.Event, *, every: float = 2.0) -> None:
+        """Deliver until `stop` is set, looking every so many seconds; a database that is away is waited for."""
+        while not stop.wait(every):
+            try:
+                self.deliver()
+            except ModerationError:
+                continue
+
+    def _next(self) -> Any:
+        """Take the event that is due longest, unless an earlier one of the same comment has not arrived."""
+        earlier = aliased(outbox)
+        blocked = exists().where(
+            earlier.c.webhook_id == outbox.c.webhook_id, earlier.c.comment_id == outbox.c.comment_id,
+            earlier.c.delivered.is_(None), earlier.c.id < outbox.c.id,
+        )  # fmt: skip
+        with self._database.write() as connection:
+            now = self._database.now()
+            row = connection.execute(
+                select(
+                    outbox.c.id, outbox.c.event, outbox.c.body, outbox.c.attempts, webhooks.c.url, webhooks.c.secrets
+                )
+                .join(webhooks, webhooks.c.id == outbox.c.webhook_id)
+                .where(outbox.c.delivered.is_(None), outbox.c.due <= now, webhooks.c.removed.is_(None), ~blocked)
+                .order_by(outbox.c.due, outbox.c.id)
+                .limit(1)
+                .with_for_update(skip_locked=True, of=outbox)
+            ).one_or_none()
+            if row is not None:
+                taken = update(outbox).where(outbox.c.id == row.id)
+                connection.execute(taken.values(due=now + LEASE, attempts=row.attempts + 1))
+        return row
+
+    def _keep(self, number: int, attempts: int, good: bool, answer: str) -> None:
+        with self._database.write() as connection:
+            now = self._database.now()
+            values = {"delivered": now if good else None, "answer": answer[:200], "due": now + wait_after(attempts)}
+            connection.execute(update(outbox).where(outbox.c.id == number).values(values))
+
+
+def wait_after(failures: int) -> timedelta:
+    """Return how long to wait after so many failures before the last one."""
+    return min(LONGEST_WAIT, FIRST_WAIT * float(4 ** min(failures, 10)))
+
+
+def sign(event: str, now: datetime, body: bytes, keys: list[str]) -> dict[str, str]:
+    """Return the headers of an event: its id, the time, and one signature per secret."""
+    seconds = str(int(now.timestamp()))
+    signed = f"{event}.{seconds}.".encode() + body
+    digests = [hmac.digest(base64.b64decode(key.removeprefix("whsec_")), signed, hashlib.sha256) for key in keys]
+    return {
+        "content-type": "application/json",
+        "user-agent": "moderation",
+        "webhook-id": event,
+        "webhook-timestamp": seconds,
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+    }
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the operator named an address, not where it may point one day."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Straight)
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Post a body and return the status of the answer; raise `OSError` when there is none."""
+    request = urllib.request.Request(url, body, dict(headers), method="POST")
+    try:
+        with _OPENER.open(request, timeout=TIMEOUT) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except HTTPException as error:
+        raise OSError(type(error).__name__) from None

@@ -1,0 +1,92 @@
+"""Reading a request's body: bounded in size, time and memory, and strict about JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.types import Receive, Scope
+
+from moderation.server.faults import ClientGone, Fault
+from moderation.server.limits import CLOSE, Place
+
+
+async def read_body(scope: Scope, receive: Receive, place: Place, *, limit: int, seconds: float) -> bytes:
+    """Return the body; raise a `Fault` when it is over `limit` bytes, too slow, or too much for the memory we allow.
+
+    The bytes count as held by the request's place in the line until it is answered.
+    """
+    declared = _declared_length(scope)
+    if declared > limit:
+        raise Fault("large", 413, f"body: expected at most {limit:,} bytes, got {declared:,}", headers=CLOSE)
+    parts: list[bytes] = []
+    size, more = 0, True
+    try:
+        async with asyncio.timeout(seconds):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                part = message.get("body", b"")
+                more = message.get("more_body", False)
+                size += len(part)
+                place.hold(len(part))
+                if size > limit:
+                    raise Fault("large", 413, f"body: expected at most {limit:,} bytes", headers=CLOSE)
+                parts.append(part)
+    except TimeoutError:
+        detail = f"body: expected all of it within {seconds:g} seconds, got {size:,} bytes"
+        raise Fault("slow", 408, detail, headers=CLOSE) from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            try:
+                return int(value)
+            except ValueError:
+                return 0
+    return 0
+
+
+def parse_json(raw: bytes) -> Any:
+    """Read a body as JSON, whatever its Content-Type; raise a `Fault` that names the place and never quotes.
+
+    Refused are invalid UTF-8, NaN and infinities, a key that stands twice in one object (which of the two is meant
+    nobody can tell), and nesting beyond what the parser can follow.
+    """
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Fault("json", 400, f"body: expected UTF-8, got something else at byte {error.start}") from None
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        what = error.msg if raw else "nothing"
+        raise Fault("json", 400, f"body: expected JSON, got {what} at character {error.pos}") from None
+    except RecursionError:
+        raise Fault("json", 400, "body: expected JSON, got more nesting than we follow") from None
+    except ValueError as error:
+        what = str(error) if str(error) in _OURS else "expected numbers of a sensible length"
+        raise Fault("json", 400, f"body: {what}") from None
+
+
+_TWICE = "expected each key once in an object, got one twice"
+_CONSTANT = "expected a finite number, got NaN or an infinity"
+_OURS = (_TWICE, _CONSTANT)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(_TWICE)
+    return found
+
+
+def _no_constant(_: str) -> float:
+    raise ValueError(_CONSTANT)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -1,0 +1,104 @@
+"""What every scoring route does around its own work: bounds, key, body, errors in its protocol's shape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from anyio import to_thread
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from moderation.server.body import parse_json, read_body
+from moderation.server.faults import ClientGone, Fault, problem
+from moderation.server.logs import frames
+from moderation.server.service import Service
+
+logger = logging.getLogger("moderation.server")
+
+PARSED_INLINE = 1 << 16
+"""Bytes of a body that are parsed at once; more goes to a thread, so that small requests do not wait behind it."""
+
+Render = Callable[[Fault], Response]
+"""Gives a fault the shape of a protocol's errors."""
+
+
+class Call:
+    """One request: its raw body, and what its address and headers say."""
+
+    __slots__ = ("caller", "raw", "scope")
+
+    def __init__(self, scope: Scope, raw: bytes, caller: str | None) -> None:
+        self.scope = scope
+        self.raw = raw
+        self.caller = caller
+
+    async def json(self) -> Any:
+        """Return the body as JSON; raise a `Fault` when it is not."""
+        if len(self.raw) <= PARSED_INLINE:
+            return parse_json(self.raw)
+        return await to_thread.run_sync(parse_json, self.raw)
+
+    def header(self, name: bytes) -> str:
+        """Return a header, given in lower case, or ""."""
+        headers: list[tuple[bytes, bytes]] = self.scope["headers"]
+        return next((value.decode("latin-1") for key, value in headers if key == name), "")
+
+
+Answer = Callable[[Call], Awaitable[Response]]
+
+
+class Endpoint:
+    """An ASGI application for one route.
+
+    Parameters
+    ----------
+    service : the server's parts
+    name : the route's name in metrics and logs, one of `metrics.ROUTES`
+    answer : the route's own work
+    render : the shape of its errors
+    limit : largest body in bytes; None: the one of the settings
+    keyed : whether a key is asked for where keys are in use; a route may ask for itself
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        name: str,
+        answer: Answer,
+        render: Render = problem,
+        *,
+        limit: int | None = None,
+        keyed: bool = True,
+    ) -> None:
+        self.service = service
+        self.name = name
+        self.answer = answer
+        self.render = render
+        self.limit = service.settings.max_body if limit is None else limit
+        self.keyed = keyed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["moderation.route"] = self.name
+        try:
+            response = await self._respond(scope, receive)
+        except Fault as fault:
+            response = self.render(fault)
+        except ClientGone:
+            scope["moderation.status"] = 499
+            return
+        except Exception as error:
+            logger.error("a request failed", extra={"route": self.name, "error": frames(error)})
+            response = self.render(Fault("internal", 500, "Internal error; the log has its place"))
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        service = self.service
+        async with service.gate.enter() as place:
+            caller = service.keys.admit(scope) if self.keyed else None
+            scope["moderation.caller"] = caller
+            seconds = service.settings.body_timeout
+            raw = await read_body(scope, receive, place, limit=self.limit, seconds=seconds)
+            return await self.answer(Call(scope, raw, caller))

@@ -1,0 +1,89 @@
+"""What can be wrong with a request, before any protocol gives it its own shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from starlette.responses import Response
+
+from moderation.server.answers import json_bytes
+
+Kind = Literal["invalid", "key", "rate", "busy", "large", "slow", "json", "signature", "internal", "missing", "method"]
+
+TITLES: Mapping[Kind, str] = {
+    "invalid": "The request is not what this address expects",
+    "key": "The API key is not known here",
+    "rate": "Too many requests for this key",
+    "busy": "Too many requests at a time",
+    "large": "The body is too large",
+    "slow": "The body took too long to arrive",
+    "json": "The body is not readable as JSON",
+    "signature": "The signature does not fit the body",
+    "internal": "Internal error",
+    "missing": "There is nothing at this address",
+    "method": "This address takes another method",
+}
+
+
+class Fault(Exception):
+    """A request that gets no answer to its question; each room renders it in its protocol's shape.
+
+    Parameters
+    ----------
+    kind : what is wrong, for programs
+    status : HTTP status
+    detail : what is wrong, in a sentence; never holds text of a comment
+    path : place in the body, as in ``comments[3].text``, or ""
+    headers : headers of the answer
+    extra : members that only one protocol knows
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        status: int,
+        detail: str,
+        *,
+        path: str = "",
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind: Kind = kind
+        self.status = status
+        self.detail = detail
+        self.path = path
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+def problem(fault: Fault) -> Response:
+    """Render a fault as problem details (RFC 9457)."""
+    body: dict[str, Any] = {"type": "about:blank", "title": TITLES[fault.kind], "status": fault.status}
+    body["detail"] = fault.detail
+    if fault.path:
+        body["errors"] = [{"path": fault.path, "detail": fault.detail}]
+    return Response(json_bytes(body | fault.extra), fault.status, fault.headers, media_type="application/problem+json")
+
+
+def convert(data: Any, kind: Any) -> Any:
+    """Return JSON data as a msgspec type; raise a `Fault` that names the place, what was allowed and what came."""
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `")
+        path = place.rstrip("`").removeprefix("$").removeprefix(".")
+        where = f"{path}: " if path else ""
+        raise Fault("invalid", 400, where + message[:1].lower() + message[1:], path=path) from None
+
+
+def one_of(path: str, value: Any, allowed: Sequence[str]) -> None:
+    """Raise a `Fault` unless a value is one of the allowed ones."""
+    if value not in allowed:
+        raise Fault("invalid", 400, f"{path}: expected one of {', '.join(allowed)}", path=path)

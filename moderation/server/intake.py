@@ -1,0 +1,205 @@
+"""Routes for machines: ``POST /v1/queue`` puts comments into the moderators' queue, ``POST /v1/appeals`` opens appeals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from anyio import to_thread
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from moderation.comment import Comment
+from moderation.errors import ModerationError
+from moderation.explain import Explanation
+from moderation.policy import Policy
+from moderation.queue import Incoming, Intake, Store, Token
+from moderation.queue.people import Scope as TokenScope
+from moderation.scorer import Scorer
+from moderation.server.answers import json_answer
+from moderation.server.body import parse_json, read_body
+from moderation.server.faults import ClientGone, Fault, convert, problem
+from moderation.server.keys import key_of
+from moderation.server.limits import Gate
+from moderation.server.logs import frames
+from moderation.server.native import read
+from moderation.server.settings import Settings
+
+logger = logging.getLogger("moderation.server")
+
+
+class QueueIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Comments of one site for its moderators. A known id with a new text is an edit."""
+
+    site: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    comment: dict[str, Any] | None = None
+    comments: list[dict[str, Any]] = []
+
+
+class QueueAnswer(msgspec.Struct):
+    """What became of the comments."""
+
+    new: int
+    edited: int
+    rescored: int
+    unchanged: int
+    queued: int
+    results: list[dict[str, Any]]
+
+
+class AppealIn(msgspec.Struct, forbid_unknown_fields=True):
+    """An author's objection to a rejection."""
+
+    site: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    statement: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+    contact: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+
+
+class AppealAnswer(msgspec.Struct):
+    """The name under which the author can ask for the appeal, and how it stands."""
+
+    reference: str
+    state: str
+
+
+def routes(
+    store: Store,
+    scorer: Scorer,
+    policy: Policy,
+    settings: Settings | None = None,
+    intake: Intake | None = None,
+) -> list[BaseRoute]:
+    """Return the routes; both ask for a token of the queue (``Authorization: Bearer``).
+
+    Parameters
+    ----------
+    store : where comments go
+    scorer, policy : what scores and advises
+    settings : bounds of bodies
+    intake : how comments are sorted
+    """
+    bounds, sorting = settings or Settings(), intake or Intake()
+
+    def put(data: Any) -> Response:
+        site, comments = _comments(data, bounds.max_comments)
+        found = list(scored(comments, scorer, policy))
+        arrived = store.arrivals.put(found, site=site, intake=sorting)
+        results = [
+            {"id": one.comment.id, "action": one.verdict.action, "ref": store.listing.find(site, one.comment.id)}
+            for one in found
+        ]
+        return json_answer(
+            QueueAnswer(arrived.new, arrived.edited, arrived.rescored, arrived.unchanged, arrived.queued, results)
+        )
+
+    def appeal(data: Any) -> Response:
+        asked = convert(data, AppealIn)
+        opened = store.appeals.open(asked.site, asked.id, statement=asked.statement, contact=asked.contact)
+        return json_answer(AppealAnswer(opened.reference, opened.state), 201)
+
+    gate = Gate(bounds.max_waiting, bounds.max_buffered)
+    return [
+        Route("/v1/queue", Machine(store, "queue", put, gate, bounds, bounds.max_batch_body), methods=["POST"]),
+        Route("/v1/appeals", Machine(store, "appeals", appeal, gate, bounds, bounds.max_body), methods=["POST"]),
+    ]
+
+
+def scored(comments: Sequence[Comment], scorer: Scorer, policy: Policy) -> Iterator[Incoming]:
+    """Score comments for the queue; words are looked up only for those that enter it."""
+    for comment, score in zip(comments, scorer.score_many(comments), strict=True):
+        verdict = policy.decide(score)
+        explanation: Explanation | None = None
+        if verdict.action != "allow":
+            explanation = scorer.explain(comment)
+            verdict = policy.decide(score, explanation)
+        spans = explanation.spans if explanation else _later(scorer, comment)
+        yield Incoming(comment, score, verdict, policy.severity(score), spans)
+
+
+def _later(scorer: Scorer, comment: Comment) -> Callable[[], Sequence[Any]]:
+    return lambda: scorer.explain(comment).spans
+
+
+def _comments(data: Any, most: int) -> tuple[str, list[Comment]]:
+    if not isinstance(data, dict):
+        raise Fault("invalid", 400, "body: expected an object")
+    request = convert(data, QueueIn)
+    one = request.comment is not None
+    if one == bool(request.comments):
+        raise Fault("invalid", 400, "body: expected either comment or comments")
+    asked: dict[str, Any] = {"comment": request.comment} if one else {"comments": request.comments}
+    comments, _, _ = read(asked, most)
+    for place, given in enumerate([request.comment or {}] if one else request.comments):
+        if not given.get("id"):
+            path = "comment.id" if one else f"comments[{place}].id"
+            raise Fault("invalid", 400, f"{path}: expected the comment's id at the site, got nothing", path=path)
+    return request.site, comments
+
+
+class Machine:
+    """An ASGI application for one route of machines.
+
+    Parameters
+    ----------
+    store : the queue, which knows the tokens
+    scope : what a token has to be good for
+    answer : the route's own work; runs in a thread, for the store blocks
+    gate, settings, limit : bounds
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scope: TokenScope,
+        answer: Callable[[Any], Response],
+        gate: Gate,
+        settings: Settings,
+        limit: int,
+    ) -> None:
+        self.store = store
+        self.scope = scope
+        self.answer = answer
+        self.gate = gate
+        self.settings = settings
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            response = await self._respond(scope, receive)
+        except Fault as fault:
+            response = problem(fault)
+        except ClientGone:
+            scope["moderation.status"] = 499
+            return
+        except ModerationError as error:
+            response = problem(_fault(error))
+        except Exception as error:
+            logger.error("a request failed", extra={"route": self.scope, "error": frames(error)})
+            response = problem(Fault("internal", 500, "Internal error; the log has its place"))
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        async with self.gate.enter() as place:
+            scope["moderation.caller"] = (await to_thread.run_sync(self._admit, key_of(scope) or "")).name
+            raw = await read_body(scope, receive, place, limit=self.limit, seconds=self.settings.body_timeout)
+            return await to_thread.run_sync(lambda: self.answer(parse_json(raw)))
+
+    def _admit(self, secret: str) -> Token:
+        token = self.store.people.token(secret, self.scope) if secret else None
+        if token is None:
+            detail = f"expected a token of the queue that is good for {self.scope}"
+            raise Fault("key", 401, detail, headers={"www-authenticate": "Bearer"})
+        return token
+
+
+def _fault(error: ModerationError) -> Fault:
+    if error.status == 500:
+        logger.error("a request failed", extra={"error": frames(error)})
+        return Fault("internal", 500, "Internal error; the log has its place")
+    kind = "busy" if error.status in (503, 507) else "missing" if error.status == 404 else "invalid"
+    return Fault(kind, error.status, str(error), headers={"retry-after": "2"} if error.status == 503 else None)  # type: ignore[arg-type]

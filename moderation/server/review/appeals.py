@@ -1,0 +1,58 @@
+"""Appeals: what an author objects to, and the second decision by somebody else."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from moderation.errors import InputError
+from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.work import card, ruling
+
+
+def routes(room: Room) -> list[BaseRoute]:
+    """Return the routes of appeals."""
+    return [
+        Route("/appeals", Door(room, appeals), methods=["GET"]),
+        Route("/appeals", Door(room, enter), methods=["POST"]),
+        Route("/appeals/{ref:int}", Door(room, appeal), methods=["GET"]),
+        Route("/appeals/{ref:int}/decide", Door(room, decide), methods=["POST"]),
+    ]
+
+
+def appeals(visit: Visit) -> Response:
+    """Show the appeals that who asks may decide, and the form for a new one."""
+    waiting = visit.store.appeals.waiting(visit.name)
+    comments = {one.ref: visit.store.listing.item(one.comment_ref, visit.name) for one in waiting[:50]}
+    return visit.render(
+        "appeals.html",
+        waiting=waiting[:50],
+        comments=comments,
+        sites=visit.store.listing.sites(),
+        now=visit.store.database.now(),
+        **{name: visit.request.query_params.get(name, "") for name in ("site", "id")},
+    )
+
+
+def enter(visit: Visit) -> Response:
+    """Open an appeal that came by letter or telephone."""
+    site, named = visit.field("site"), visit.field("id")
+    if site is None or named is None:
+        raise InputError("site, id: expected the comment's site and its id")
+    opened = visit.store.appeals.open(site, named, statement=visit.field("statement"), contact=visit.field("contact"))
+    return visit.go(f"/appeals/{opened.ref}")
+
+
+def appeal(visit: Visit) -> Response:
+    """Show one appeal with its comment and the first decision."""
+    found = visit.store.appeals.get(visit.number("ref"))
+    item = visit.store.listing.item(found.comment_ref, visit.name)
+    mine = any(past.decision.moderator == visit.name and past.decision.act != "undo" for past in item.history)
+    return visit.render("appeal.html", appeal=found, card=card(visit, item, back=f"/appeals/{found.ref}", acts=False), mine=mine)
+
+
+def decide(visit: Visit) -> Response:
+    """Uphold the rejection, or overturn it."""
+    ref = visit.number("ref")
+    visit.store.appeals.decide(visit.name, ref, ruling(visit.form), key=visit.field("key"))
+    return visit.go(f"/appeals/{ref}")

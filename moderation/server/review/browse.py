@@ -1,0 +1,91 @@
+"""Lists of comments, one comment with its history, its thread, and one's own decisions."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from moderation.errors import ClaimTaken, NotFound
+from moderation.queue import Filter
+from moderation.server.review.choice import Choice
+from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.work import card, done, filters
+
+
+def routes(room: Room) -> list[BaseRoute]:
+    """Return the routes of lists and single comments."""
+    return [
+        Route("/", Door(room, queue), methods=["GET"]),
+        Route("/comments/{ref:int}", Door(room, comment), methods=["GET"]),
+        Route("/comments/{ref:int}/thread", Door(room, thread), methods=["GET"]),
+        Route("/find", Door(room, find), methods=["GET"]),
+        Route("/mine", Door(room, mine), methods=["GET"]),
+        Route("/help", Door(room, help_page), methods=["GET"]),
+    ]
+
+
+def queue(visit: Visit) -> Response:
+    """Show the list of comments that wait, or of those that are asked for."""
+    query = visit.request.query_params
+    choice = Choice.read(query, visit.user.preferences.order)
+    page = visit.store.listing.page(choice.filter, order=choice.order, after=query.get("after") or None)
+    return visit.render(
+        "queue.html",
+        page=page,
+        choice=choice,
+        filters=filters(visit, choice),
+        total=visit.store.listing.count(choice.filter),
+        now=visit.store.database.now(),
+        blur=visit.user.preferences.blur,
+    )
+
+
+def comment(visit: Visit) -> Response:
+    """Show one comment with all that happened to it; one that waits is claimed, if nobody else has it."""
+    ref = visit.number("ref")
+    taken = None
+    try:
+        item = visit.store.desk.take(visit.name, ref)
+    except ClaimTaken as error:
+        item, taken = visit.store.listing.item(ref, visit.name), error.by
+    return visit.render(
+        "comment.html",
+        card=card(visit, item, back=f"/comments/{ref}"),
+        taken=taken,
+        versions=visit.store.listing.versions(ref),
+        done=done(visit),
+    )
+
+
+def thread(visit: Visit) -> Response:
+    """Show the comments under the same article, oldest first."""
+    ref = visit.number("ref")
+    item = visit.store.listing.item(ref, visit.name)
+    entries = visit.store.listing.thread(ref)
+    now = visit.store.database.now()
+    return visit.render("thread.html", item=item, entries=entries, now=now, blur=visit.user.preferences.blur)
+
+
+def find(visit: Visit) -> Response:
+    """Go to a comment that is named by its site and the site's own id, or to an appeal by its reference."""
+    query = visit.request.query_params
+    named = query.get("id", "").strip()
+    if reference := query.get("reference", "").strip().upper():
+        return visit.go(f"/appeals/{visit.store.appeals.find(reference).ref}")
+    for site in [query["site"]] if query.get("site") else visit.store.listing.sites():
+        if (ref := visit.store.listing.find(site, named)) is not None:
+            return visit.go(f"/comments/{ref}")
+    raise NotFound("there is no comment with this id")
+
+
+def mine(visit: Visit) -> Response:
+    """Show one's own decisions, each with its undo."""
+    decisions = visit.store.listing.decisions(visit.name, limit=100)
+    bulks = visit.store.bulks.latest(visit.name)
+    escalated = visit.store.listing.count(Filter(state="escalated"))
+    return visit.render("mine.html", decisions=decisions, bulks=bulks, escalated=escalated, done=done(visit))
+
+
+def help_page(visit: Visit) -> Response:
+    """Show the keys and what the numbers mean."""
+    return visit.render("help.html", thresholds=visit.room.policy.thresholds, policy=visit.room.policy)

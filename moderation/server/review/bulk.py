@@ -1,0 +1,101 @@
+"""Many comments at once: a histogram, a range, what it would take in, the act, and its undo."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from moderation.errors import InputError
+from moderation.queue import Filter
+from moderation.server.review import charts
+from moderation.server.review.choice import Choice
+from moderation.server.review.room import HEADERS, Door, Room, Visit
+from moderation.server.review.work import filters, ruling
+
+BARS = 20
+
+
+def routes(room: Room) -> list[BaseRoute]:
+    """Return the routes of bulk acts."""
+    return [
+        Route("/bulk", Door(room, bulk), methods=["GET"]),
+        Route("/bulk/preview", Door(room, preview), methods=["GET"]),
+        Route("/bulk", Door(room, act), methods=["POST"]),
+        Route("/bulk/{ref:int}/undo", Door(room, undo), methods=["POST"]),
+    ]
+
+
+def bulk(visit: Visit) -> Response:
+    """Show the histogram of a label's scores, and what the chosen range would take in."""
+    chosen = _chosen(visit)
+    bars = visit.store.listing.histogram(chosen, bars=BARS)
+    made = visit.request.query_params.get("made", "")
+    latest = visit.store.bulks.latest(None if visit.user.may("senior") else visit.name)
+    return visit.render(
+        "bulk.html",
+        chosen=chosen,
+        bars=charts.bars(bars, chosen.low or 0.0, 1.0 if chosen.high is None else chosen.high),
+        total=sum(bar.count for bar in bars),
+        filters=filters(visit, Choice(chosen, "severity")),
+        latest=latest,
+        made=next((one for one in latest if str(one.ref) == made), None),
+        **_previewed(visit, chosen),
+    )
+
+
+def preview(visit: Visit) -> Response:
+    """Return the part of the page that depends on the range, for its script."""
+    chosen = _chosen(visit)
+    page = visit.fragment("_preview.html", chosen=chosen, **_previewed(visit, chosen))
+    return HTMLResponse(page.encode("utf-8", "replace"), headers=HEADERS)
+
+
+def _previewed(visit: Visit, chosen: Filter) -> dict[str, Any]:
+    return {
+        "preview": visit.store.bulks.preview(visit.name, chosen),
+        "reasons": list(visit.store.reasons.values()),
+        "suggested": _suggested(visit, chosen.label),
+        "key": secrets.token_urlsafe(12),
+        "now": visit.store.database.now(),
+        "blur": visit.user.preferences.blur,
+    }
+
+
+def _suggested(visit: Visit, label: str | None) -> str | None:
+    """Return the reason that says a label and least besides it."""
+    fitting = [reason for reason in visit.store.reasons.values() if reason.labels.get(label or "")]
+    return min(fitting, key=lambda reason: len(reason.labels)).code if fitting else None
+
+
+def _chosen(visit: Visit) -> Filter:
+    """Return what the address asks for; without a range, the label's highest scores."""
+    chosen = Choice.read(visit.request.query_params).waiting()
+    if chosen.label is None:
+        labels = visit.store.listing.labels()
+        first = next((label for label in visit.room.policy.thresholds if label in labels), labels[0] if labels else None)
+        chosen = replace(chosen, label=first)
+    if chosen.low is None and chosen.high is None:
+        chosen = replace(chosen, low=0.9, high=1.0)
+    return replace(chosen, low=chosen.low or 0.0, high=1.0 if chosen.high is None else chosen.high)
+
+
+def act(visit: Visit) -> Response:
+    """Decide alike on all comments of a range, if no more are in it than were shown."""
+    chosen = Choice.read(visit.form).waiting()
+    expected = visit.field("expected")
+    if expected is None or not expected.isdecimal() or len(expected) > 12:
+        raise InputError("expected: the count that the page showed is missing")
+    if chosen.low is None or chosen.high is None:
+        raise InputError("low, high: expected a range of scores")
+    done = visit.store.bulks.act(visit.name, chosen, ruling(visit.form), expected=int(expected), key=visit.field("key"))
+    return visit.go(f"/bulk?{Choice(chosen, 'severity').query(order=None, made=done.ref)}")
+
+
+def undo(visit: Visit) -> Response:
+    """Take a bulk act back as one."""
+    undone = visit.store.bulks.undo(visit.name, visit.number("ref"))
+    return visit.go(visit.back(f"/bulk?made={undone.ref}"))

@@ -1,0 +1,107 @@
+"""A comment's text in pieces, so that the words that drove a score can be marked in it."""
+
+from __future__ import annotations
+
+import string
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moderation.comment import Span
+
+FOLD = 1_600
+"""Characters of a text that are shown at once; the rest is folded."""
+
+MOST = 20_000
+"""Characters that a card carries at all; the rest is on the comment's own page."""
+
+FAINTEST = 0.2
+"""Share of a label's heaviest word below which a word is not marked."""
+
+STEPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What one word adds to one label."""
+
+    label: str
+    """The label."""
+    weight: float
+    """Its share of the label's log-odds."""
+    step: str
+    """How strongly it is marked, 1 to 4; "a" pulls away from the label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of text, marked or not."""
+
+    text: str
+    """The words as written."""
+    weights: tuple[Weight, ...] = ()
+    """Its weights; empty when it is not marked."""
+
+    @property
+    def data(self) -> str:
+        """All weights, for the page's script."""
+        return " ".join(f"{one.label}:{one.weight:+.2f}:{one.step}" for one in self.weights)
+
+    def of(self, label: str) -> Weight | None:
+        """Return the weight for one label."""
+        return next((one for one in self.weights if one.label == label), None)
+
+
+def pieces(text: str, spans: Sequence[Span], start: int = 0, end: int | None = None) -> list[Piece]:
+    """Return text[start:end] in pieces. Joined, they are that text exactly, whatever the spans say."""
+    end = len(text) if end is None else min(end, len(text))
+    heaviest: dict[str, float] = defaultdict(float)
+    for span in spans:
+        heaviest[span.label] = max(heaviest[span.label], abs(span.weight))
+    words: dict[tuple[int, int], list[Weight]] = defaultdict(list)
+    for span in spans:
+        step = _step(span.weight, heaviest[span.label])
+        if step and start <= span.start < span.end <= end and _word(text[span.start : span.end]):
+            words[span.start, span.end].append(Weight(span.label, span.weight, step))
+    out: list[Piece] = []
+    at = start
+    for (first, last), weights in sorted(words.items()):
+        if first < at:  # overlaps what is marked already
+            continue
+        if first > at:
+            out.append(Piece(text[at:first]))
+        out.append(Piece(text[first:last], tuple(weights)))
+        at = last
+    if at < end:
+        out.append(Piece(text[at:end]))
+    return out
+
+
+def _step(weight: float, heaviest: float) -> str:
+    share = weight / heaviest if heaviest else 0.0
+    if share < -2 * FAINTEST:
+        return "a"
+    return str(min(STEPS, 1 + int(share * STEPS))) if share >= FAINTEST else ""
+
+
+def _word(text: str) -> bool:
+    """Whether there is more than punctuation to see; what a full stop weighs tells a reader nothing."""
+    return not all(char.isspace() or char in string.punctuation for char in text)
+
+
+def drivers(text: str, spans: Sequence[Span], label: str, most: int = 6) -> list[tuple[str, float]]:
+    """Return the words that pull most towards a label, heaviest first, each once with its weights added up."""
+    total: dict[str, float] = defaultdict(float)
+    for span in spans:
+        if span.label == label:
+            total[text[span.start : span.end].casefold()[:40]] += span.weight
+    towards = [(word, weight) for word, weight in total.items() if weight > 0 and _word(word)]
+    return sorted(towards, key=lambda one: (-one[1], one[0]))[:most]
+
+
+def folded(text: str, whole: bool = False) -> tuple[int, int]:
+    """Return where a text is folded, and where it is cut; both its length when it is short, or asked for whole."""
+    if whole or len(text) <= FOLD * 1.25:
+        return len(text), len(text)
+    space = text.rfind(" ", FOLD - 200, FOLD)
+    return (space if space > 0 else FOLD), min(len(text), MOST)

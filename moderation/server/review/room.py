@@ -1,0 +1,300 @@
+"""What every page shares: who asks, what they may, the form they sent, and how the answer looks."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from anyio import to_thread
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from moderation.errors import Forbidden, InputError, ModerationError, StoreError
+from moderation.policy import Policy
+from moderation.queue import Session, Store, User
+from moderation.queue.people import Role
+from moderation.scorer import Scorer
+from moderation.server.logs import frames
+from moderation.server.review import words
+from moderation.server.settings import Settings
+
+logger = logging.getLogger("moderation.review")
+
+STATIC = Path(__file__).parent / "static"
+LONGEST_FORM = 256 << 10
+"""Bytes of a form; the longest note is far below."""
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # Not no-referrer: a browser would then send `Origin: null` with our own forms.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+
+
+class Room:
+    """The parts that pages work with.
+
+    Parameters
+    ----------
+    store : the queue
+    scorer, policy : what scored and what advised; their names and thresholds are shown
+    settings : the server's; `public_url` tells whether browsers come by https
+    """
+
+    def __init__(self, store: Store, scorer: Scorer, policy: Policy, settings: Settings) -> None:
+        self.store = store
+        self.scorer = scorer
+        self.policy = policy
+        self.settings = settings
+        self.assets = {path.name: _version(path) for path in sorted(STATIC.iterdir())}
+        self.templates = Environment(
+            loader=PackageLoader("moderation.server.review"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.templates.filters |= words.FILTERS
+        self.templates.globals |= {"asset": self.asset, "KEYS": words.KEYS}
+
+    def asset(self, name: str) -> str:
+        """Return the address of a static file, which changes with its content."""
+        return f"/assets/{name}?v={self.assets[name]}"
+
+
+def _version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+@dataclass
+class Visit:
+    """One request of a person, or of the script on a page."""
+
+    room: Room
+    request: Request
+    form: Mapping[str, str] = field(default_factory=dict)
+    """The form's fields; of a field that came twice, the last."""
+
+    @property
+    def store(self) -> Store:
+        """The queue."""
+        return self.room.store
+
+    @cached_property
+    def secret(self) -> str:
+        """What the session's cookie holds, or ""."""
+        return self.request.cookies.get(self.cookie, "")
+
+    @cached_property
+    def session(self) -> Session | None:
+        """Who is signed in."""
+        return self.store.people.session(self.secret) if self.secret else None
+
+    @property
+    def user(self) -> User:
+        """Who is signed in; only for pages that ask for a role."""
+        assert self.session is not None
+        return self.session.user
+
+    @property
+    def name(self) -> str:
+        """The account's name."""
+        return self.user.name
+
+    @property
+    def address(self) -> str | None:
+        """The network address that asks."""
+        return self.request.client.host if self.request.client else None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser came by https."""
+        public = self.room.settings.public_url or ""
+        return self.request.url.scheme == "https" or public.startswith("https:")
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's name; browsers let no other host or path set one with this prefix."""
+        return "__Host-moderation" if self.secure else "moderation"
+
+    @property
+    def scripted(self) -> bool:
+        """Whether the page's script asks, and wants data."""
+        return "application/json" in self.request.headers.get("accept", "")
+
+    def number(self, name: str) -> int:
+        """Return a number from the address."""
+        return int(self.request.path_params[name])
+
+    def field(self, name: str) -> str | None:
+        """Return a field of the form without spaces around it; None when it is missing or empty."""
+        return self.form.get(name, "").strip() or None
+
+    def back(self, default: str) -> str:
+        """Return where the form wants to go next: an address of ours, or the default."""
+        return own_path(self.form.get("back")) or default
+
+    def render(self, template: str, status: int = 200, **values: Any) -> Response:
+        """Return a page."""
+        session = self.session
+        about: dict[str, Any] = {"visit": self, "user": session.user if session else None, "counts": None}
+        if session is not None:
+            about |= {"csrf": session.csrf, "counts": self.store.listing.counts(session.user.name)}
+            about |= {"rest": words.rest(session, self.request.cookies.get("rested"), self.store.database.now())}
+        page = self.room.templates.get_template(template).render(about | values)
+        return HTMLResponse(page.encode("utf-8", "replace"), status, HEADERS)
+
+    def fragment(self, template: str, **values: Any) -> str:
+        """Return a piece of a page."""
+        assert self.session is not None
+        about = {"visit": self, "user": self.user, "csrf": self.session.csrf}
+        return self.room.templates.get_template(template).render(about | values)
+
+    def json(self, data: Any, status: int = 200) -> Response:
+        """Return data for the page's script."""
+        return JSONResponse(data, status, HEADERS)
+
+    def go(self, where: str) -> Response:
+        """Send the browser to another page, by GET."""
+        return RedirectResponse(where, 303, HEADERS)
+
+
+Handler = Callable[[Visit], Response]
+
+
+class Door:
+    """An ASGI application for one page: lets in whom the role allows, and turns errors into pages.
+
+    Parameters
+    ----------
+    room : the parts
+    handler : the page's own work; runs in a thread, for the store blocks
+    role : the least role that may enter; None: everybody
+    """
+
+    def __init__(self, room: Room, handler: Handler, role: Role | None = "moderator") -> None:
+        self.room = room
+        self.handler = handler
+        self.role = role
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        visit = Visit(self.room, request)
+        try:
+            if request.method == "POST":
+                visit.form = await _form(request)
+        except ModerationError as error:
+            response = await to_thread.run_sync(failed, visit, error)
+        else:
+            response = await to_thread.run_sync(self._respond, visit)
+        await response(scope, receive, send)
+
+    def _respond(self, visit: Visit) -> Response:
+        try:
+            if self.role is not None and visit.session is None:
+                return _sign_in_first(visit)
+            self._admit(visit)
+            return self.handler(visit)
+        except ModerationError as error:
+            return failed(visit, error)
+        except Exception as error:
+            logger.error("a page failed", extra={"error": frames(error)})
+            return failed(visit, ModerationError())
+
+    def _admit(self, visit: Visit) -> None:
+        if visit.request.method == "POST":
+            _same_origin(visit)
+            if visit.session is not None and not _token_fits(visit):
+                raise Forbidden("the form does not belong to your session; load the page again")
+        if self.role is not None and not visit.user.may(self.role):
+            raise Forbidden(f"this page is for the role {self.role}; you are {visit.user.role}")
+
+
+def failed(visit: Visit, error: ModerationError) -> Response:
+    """Return an error as a page, or as data for the page's script; what was forbidden enters the audit."""
+    if isinstance(error, Forbidden):
+        who = visit.session.user.name if visit.session else None
+        what = f"{visit.request.method} {visit.request.url.path}"[:200]
+        visit.store.people.forbidden(who, what, address=visit.address)
+        logger.warning("forbidden", extra={"what": what})
+    headers = {"retry-after": "2"} if error.status == 503 else {}
+    detail = str(error) if error.status != 500 else "the server could not do this; its log has the place"
+    try:
+        if visit.scripted:
+            response = visit.json({"error": detail, "by": getattr(error, "by", None)}, error.status)
+        else:
+            response = visit.render("error.html", error.status, detail=detail, code=error.status)
+    except StoreError:  # the page's own frame needs the store
+        response = HTMLResponse(f"<p>{error.status}: the queue's database cannot be used now.</p>", 503, HEADERS)
+    response.headers.update(headers)
+    return response
+
+
+def own_path(where: str | None) -> str | None:
+    """Return an address if it leads to a page of ours: a path, and nothing that a browser takes for a host."""
+    if not where or not where.startswith("/") or where[1:2] in ("/", "\\") or not where.isprintable():
+        return None
+    parts = urlsplit(where)
+    return where if not parts.netloc and not parts.scheme else None
+
+
+def _sign_in_first(visit: Visit) -> Response:
+    if visit.scripted or visit.request.method != "GET":
+        return visit.json({"error": "You are signed out."}, 401) if visit.scripted else visit.go("/sign-in")
+    url = visit.request.url
+    wanted = url.path + (f"?{url.query}" if url.query else "")
+    return visit.go("/sign-in" if wanted == "/" else f"/sign-in?next={quote(wanted)}")
+
+
+def _same_origin(visit: Visit) -> None:
+    """Refuse what another site's page sends, also where there is no session yet whose token could tell."""
+    headers = visit.request.headers
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        good = site in ("same-origin", "none")
+    else:
+        origin = headers.get("origin")
+        good = origin is None or urlsplit(origin).netloc == headers.get("host")
+    if not good:
+        raise Forbidden("the form was sent from another site")
+
+
+def _token_fits(visit: Visit) -> bool:
+    assert visit.session is not None
+    given = visit.form.get("csrf", "").encode("utf-8", "replace")
+    return hmac.compare_digest(given, visit.session.csrf.encode())
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the fields of a form, as browsers send those without files."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise InputError("form: expected application/x-www-form-urlencoded")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_FORM:
+            raise InputError(f"form: expected at most {LONGEST_FORM:,} bytes")
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=5_000)
+    except ValueError:
+        raise InputError("form: expected UTF-8 and at most 5,000 fields") from None
+    return {name: value.replace("\r\n", "\n") for name, value in pairs}

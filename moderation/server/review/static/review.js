@@ -1,0 +1,470 @@
+// The pages work without this file. With it: keys, the next comment before it is asked for, undo, live counts.
+"use strict";
+(() => {
+  const body = document.body, page = body.dataset.page, user = body.dataset.user;
+  const find = (what, where = document) => where.querySelector(what);
+  const all = (what, where = document) => [...where.querySelectorAll(what)];
+  const fresh = () => [...crypto.getRandomValues(new Uint8Array(12))].map((n) => n.toString(16).padStart(2, "0")).join("");
+  const stage = find("#stage");
+  document.documentElement.classList.add("js");
+
+  // Asking the server
+
+  async function ask(url, fields) {
+    const options = { headers: { accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
+    if (fields) {
+      options.method = "POST";
+      options.keepalive = true; // a decision arrives also when the page is closed at once
+      options.body = new URLSearchParams({ ...fields, csrf: body.dataset.csrf });
+    }
+    const response = await fetch(url, options);
+    const data = (response.headers.get("content-type") || "").includes("json") ? await response.json() : {};
+    return { ok: response.ok, status: response.status, data };
+  }
+
+  function say(words) {
+    find("#say").textContent = words;
+  }
+
+  function toast(words, { action, label, bad, href, seconds = 8 } = {}) {
+    const box = document.createElement("div"), text = document.createElement("p");
+    box.className = bad ? "toast bad" : "toast";
+    text.textContent = words;
+    box.append(text);
+    if (href) {
+      const link = document.createElement("a");
+      link.href = href;
+      link.textContent = "Open it";
+      box.append(link);
+    }
+    if (action) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.innerHTML = label;
+      button.addEventListener("click", () => { box.remove(); action(); });
+      box.append(button);
+    }
+    const toasts = find("#toasts");
+    while (toasts.children.length > 2) toasts.firstChild.remove();
+    toasts.append(box);
+    if (!bad) setTimeout(() => box.remove(), seconds * 1000);
+    else box.addEventListener("click", () => box.remove());
+    return box;
+  }
+
+  function live(data) {
+    for (const [name, value] of Object.entries(data)) {
+      if (typeof value !== "number") continue;
+      for (const place of all(`[data-count="${name}"]`)) {
+        place.textContent = value.toLocaleString("en").replaceAll(",", "\u202f");
+        place.hidden = !value;
+      }
+      for (const place of all(`[data-live="${name}"]`)) place.textContent = value.toLocaleString("en").replaceAll(",", "\u202f");
+    }
+  }
+
+  // Decisions on their way: shown as done at once, sent until the server has them, also after a reload
+
+  const stored = `moderation-pending-${user}`;
+  let pending = [];
+  try { pending = JSON.parse(sessionStorage.getItem(stored)) || []; } catch { pending = []; }
+  const keep = () => { try { sessionStorage.setItem(stored, JSON.stringify(pending)); } catch { /* full or forbidden */ } };
+
+  async function deliver(entry) {
+    for (let wait = 500; ; wait = Math.min(wait * 2, 30000)) {
+      let answer = null;
+      try { answer = await ask(entry.url, entry.fields); } catch { /* no connection */ }
+      if (answer && answer.status !== 503 && answer.status !== 401) {
+        pending = pending.filter((one) => one !== entry);
+        keep();
+        return answer;
+      }
+      if (answer && answer.status === 401) {
+        toast("You are signed out. Sign in again: your last decision is kept and will be sent.", { bad: true, href: "/sign-in?next=/work" });
+        return answer;
+      }
+      if (wait === 500) say("A decision waits for the connection.");
+      if (wait === 2000) toast("No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
+      await new Promise((go) => setTimeout(go, wait));
+    }
+  }
+
+  function send(url, fields) {
+    const entry = { url, fields: { ...fields, key: fresh() } };
+    pending.push(entry);
+    keep();
+    return deliver(entry);
+  }
+
+  for (const entry of [...pending]) deliver(entry).then((answer) => {
+    if (answer.ok) toast("A decision from before was sent.");
+    else if (answer.status !== 401) toast(`A decision from before could not be kept: ${answer.data.error || answer.status}`, { bad: true });
+  });
+  addEventListener("beforeunload", (event) => { if (pending.length) event.preventDefault(); });
+
+  // Cards: those that were seen, the one that is read, and those ahead
+
+  const cards = [];
+  let at = -1, filling = null, lastActive = Date.now();
+  const current = () => cards[at];
+  const open = () => cards.filter((card) => card.state === "open");
+  const made = []; // decisions of this page, latest last
+
+  function adopt(element) {
+    const card = { ref: element.dataset.ref, element, state: "open", sending: null };
+    cards.push(card);
+    return card;
+  }
+
+  function show(place) {
+    at = place;
+    const card = current();
+    if (card) {
+      stage.replaceChildren(card.element);
+      find("h2", card.element).focus({ preventScroll: true });
+      say(`${card.element.dataset.author}, ${card.element.dataset.level}, ${card.element.dataset.label}`);
+      mark(card);
+    } else {
+      stage.replaceChildren(find("#empty").content.cloneNode(true));
+      find(".empty", stage).focus({ preventScroll: true });
+      say("Nothing is waiting.");
+    }
+    scrollTo(0, 0);
+    fill();
+  }
+
+  function mark(card) {
+    card.element.classList.toggle("settled", card.state !== "open");
+    for (const acts of all(".acts", card.element)) acts.hidden = card.state !== "open";
+    let note = find(".settled-note", card.element);
+    if (card.state === "open") { if (note) note.remove(); return; }
+    if (!note) {
+      note = document.createElement("p");
+      note.className = "settled-note acts soft";
+      card.element.append(note);
+    }
+    note.hidden = false;
+    note.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment. Press u to undo your last decision.`;
+  }
+
+  function fill() {
+    if (page !== "work" || filling) return filling;
+    const ahead = cards.slice(at + 1).filter((card) => card.state === "open").length;
+    if (ahead >= 2 && current()) return null;
+    const hold = Math.min(open().length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
+    const known = cards.filter((card) => card.state !== "undone").map((card) => card.ref).join(",");
+    filling = ask(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}`).then(({ ok, data }) => {
+      if (!ok) return;
+      live(data);
+      for (const { ref, html } of data.cards) {
+        if (cards.some((card) => card.ref === String(ref) && card.state === "open")) continue;
+        const holder = document.createElement("template");
+        holder.innerHTML = html;
+        adopt(find(".card", holder.content));
+      }
+      if (!current() && cards.length > at && cards[at]) show(at);
+      else if (!current() && cards.at(-1)?.state === "open") show(cards.findIndex((card) => card.state === "open"));
+    }).catch(() => {}).finally(() => { filling = null; });
+    return filling;
+  }
+
+  function next() {
+    const place = cards.findIndex((card, n) => n > at && card.state === "open");
+    if (place >= 0) return show(place);
+    at = cards.length;
+    return show(at);
+  }
+
+  function forward() {
+    if (open().length >= 11) return toast("You have many comments open. Decide on some, or skip them.");
+    if (at + 1 < cards.length) return show(at + 1);
+    if (current()) { at = cards.length; show(at); }
+    return undefined;
+  }
+
+  function backward() {
+    if (at > 0) show(at - 1);
+  }
+
+  const DONE = { approve: "approved", reject: "rejected", escalate: "escalated", skip: "skipped" };
+
+  function decide(act, form, extra = {}) {
+    const card = current();
+    if (!card || card.state !== "open") return;
+    const fields = { ...Object.fromEntries(new FormData(form)), ...extra };
+    delete fields.csrf; delete fields.key; delete fields.back;
+    card.state = DONE[act];
+    for (const menu of all("details.menu", card.element)) menu.open = false;
+    card.sending = send(form.getAttribute("action"), fields).then((answer) => settle(card, act, answer));
+    if (act !== "skip") made.push(card);
+    if (page === "work") next();
+  }
+
+  function settle(card, act, { ok, status, data }) {
+    if (!ok) {
+      if (status === 401) return;
+      card.state = status === 400 ? "open" : "gone";
+      card.why = data.error || `Error ${status}`;
+      if (made.includes(card)) made.splice(made.indexOf(card), 1);
+      toast(`Comment #${card.ref} was not ${DONE[act]}: ${card.why}.`, { bad: true, href: `/comments/${card.ref}` });
+      if (card === current()) mark(card);
+      return;
+    }
+    live(data);
+    if (page !== "work") return location.assign(`/comments/${card.ref}${data.decision ? `?done=${data.decision}` : ""}`);
+    if (act === "skip") return;
+    card.decision = data.decision;
+    const sampled = data.sampled ? " It came from the random sample: the policy had let it through." : "";
+    toast(`You ${DONE[act]} #${card.ref}.${sampled}`, { action: () => undo(card), label: "Undo <kbd>u</kbd>", seconds: sampled ? 14 : 8 });
+  }
+
+  async function undo(card = made.at(-1)) {
+    if (!card) {
+      const latest = stage && stage.dataset.latest;
+      if (!latest) return toast("There is nothing to undo here. Your earlier decisions stand under My decisions.");
+      delete stage.dataset.latest;
+      const { ok, data } = await ask(`/decisions/${latest}/undo`, { key: fresh() });
+      return ok ? location.assign(`/comments/${data.comment}?done=${data.decision}`) : toast(`Not undone: ${data.error}.`, { bad: true });
+    }
+    if (made.includes(card)) made.splice(made.indexOf(card), 1);
+    if (card.sending) await card.sending;
+    if (!card.decision) return undefined;
+    const { ok, data } = await send(`/decisions/${card.decision}/undo`, {});
+    if (!ok) return toast(`Not undone: ${data.error}.`, { bad: true });
+    live(data);
+    card.state = "open";
+    card.decision = null;
+    toast(`Undone. #${card.ref} is open again.`);
+    await ask("/work/hold", { refs: card.ref });
+    return show(cards.indexOf(card));
+  }
+
+  // Claims: prolonged while somebody works, given back when the page is left
+
+  async function hold() {
+    if (page !== "work" || document.hidden || Date.now() - lastActive > 240000 || !open().length) return;
+    const refs = open().map((card) => card.ref);
+    const { ok, data } = await ask("/work/hold", { refs: refs.join(",") }).catch(() => ({}));
+    if (!ok) return;
+    live(data);
+    for (const card of open()) {
+      if (!(card.ref in data.lost)) continue;
+      card.state = "gone";
+      card.why = data.lost[card.ref] ? `${data.lost[card.ref]} has this comment now.` : "This comment is gone.";
+      if (card === current()) mark(card);
+    }
+  }
+
+  function leave() {
+    const refs = open().map((card) => card.ref);
+    if (refs.length) navigator.sendBeacon("/work/release", new URLSearchParams({ refs: refs.join(","), csrf: body.dataset.csrf }));
+  }
+
+  if (stage && page === "work") {
+    const first = find(".card", stage);
+    if (first) { adopt(first); at = 0; } else at = 0;
+    fill();
+    setTimeout(hold, 1500); // a reload gave the claims back just now
+    setInterval(hold, 60000);
+    addEventListener("pagehide", leave);
+    setInterval(() => { if (!current()) fill(); }, 15000);
+  } else if (stage && find(".card", stage)) {
+    adopt(find(".card", stage));
+    at = 0;
+  }
+
+  // Highlights
+
+  function highlight(card, label) {
+    for (const word of all("mark", card)) {
+      const found = word.dataset.w.split(" ").map((one) => one.split(":")).find(([name]) => name === label);
+      word.className = found ? `w${found[2]}` : "";
+      if (found) { word.dataset.weight = found[1]; word.tabIndex = 0; } else { delete word.dataset.weight; word.removeAttribute("tabindex"); }
+    }
+    for (const link of all("[data-show]", card)) {
+      if (link.dataset.show === label) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+    }
+    for (const words of all("[data-drivers]", card)) words.hidden = words.dataset.drivers !== label;
+    say(find(`[data-drivers="${CSS.escape(label)}"]`, card)?.textContent || "");
+  }
+
+  function nextLabel() {
+    const card = find(".card"), links = all("[data-show]", card || document);
+    if (!links.length) return;
+    const now = links.findIndex((link) => link.hasAttribute("aria-current"));
+    highlight(card, links[(now + 1) % links.length].dataset.show);
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-show]");
+    if (link && !event.ctrlKey && !event.metaKey) { event.preventDefault(); highlight(link.closest(".card"), link.dataset.show); }
+    const helper = event.target.closest("[data-help]");
+    if (helper) { event.preventDefault(); help(); }
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target, act = form.dataset.act;
+    if (!act || !current() || !current().element.contains(form)) return;
+    event.preventDefault();
+    const button = event.submitter;
+    decide(act, form, button && button.name ? { [button.name]: button.value } : {});
+  });
+
+  // Keys
+
+  function menu(name) {
+    const found = find(`.card details[data-menu="${name}"]`);
+    if (!found || found.closest("[hidden]")) return;
+    found.open = true;
+    (find("textarea[required]", found) || find("button", found)).focus();
+  }
+
+  function press(act) {
+    const form = find(`.card form[data-act="${act}"]`);
+    if (form && !form.closest("[hidden]")) form.requestSubmit(find("button", form));
+  }
+
+  function reveal() {
+    const box = find(".reveal");
+    if (!box) return;
+    box.checked = !box.checked;
+    say(box.checked ? "The text is shown." : "The text is blurred.");
+  }
+
+  function filter() {
+    const filters = find("#filters");
+    if (!filters) return;
+    filters.open = true;
+    find("select", filters).focus();
+  }
+
+  function help() {
+    find("#help").showModal();
+  }
+
+  function step(by) {
+    if (page === "work") return by > 0 ? forward() : backward();
+    const rows = all(".row-text"), now = rows.indexOf(document.activeElement);
+    rows[Math.max(0, Math.min(rows.length - 1, now + by))]?.focus();
+    return undefined;
+  }
+
+  const KEYS = {
+    a: () => press("approve"),
+    r: () => menu("reject"),
+    e: () => menu("escalate"),
+    s: () => press("skip"),
+    u: () => undo(),
+    j: () => step(1),
+    n: () => step(1),
+    k: () => step(-1),
+    p: () => step(-1),
+    b: reveal,
+    l: nextLabel,
+    "/": filter,
+    "?": help,
+  };
+
+  let keysOn = true;
+  try { keysOn = localStorage.getItem("moderation-keys") !== "off"; } catch { /* as it is */ }
+  const keysBox = find("#keys-on");
+  if (keysBox) {
+    keysBox.checked = keysOn;
+    keysBox.addEventListener("change", () => {
+      keysOn = keysBox.checked;
+      try { localStorage.setItem("moderation-keys", keysOn ? "on" : "off"); } catch { /* for this page only */ }
+    });
+  }
+
+  document.addEventListener("keydown", (event) => {
+    lastActive = Date.now();
+    const opened = find("details.menu[open]");
+    if (event.key === "Escape" && opened) {
+      opened.open = false;
+      find("summary", opened).focus();
+      return;
+    }
+    const typing = event.target.closest("textarea, select, input:not(.reveal):not([type=checkbox])");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && typing) {
+      const form = typing.closest('form[data-act="escalate"]');
+      if (form) { event.preventDefault(); form.requestSubmit(find("button", form)); }
+      return;
+    }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat || !keysOn || find("dialog[open]")) return;
+    const reason = opened && find(`button[data-key="${CSS.escape(event.key)}"]`, opened);
+    if (reason) {
+      event.preventDefault();
+      reason.form.requestSubmit(reason);
+      return;
+    }
+    const act = !opened && KEYS[event.key];
+    if (act) { event.preventDefault(); act(); }
+  });
+  for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, () => { lastActive = Date.now(); }, { passive: true });
+
+  // Live counts, and the reminder of a break
+
+  let told = null;
+  async function poll() {
+    if (document.hidden || !user) return;
+    const { ok, data } = await ask("/counts").catch(() => ({}));
+    if (!ok) return;
+    live(data);
+    if (told !== null && told !== data.waiting && page !== "work") say(`${data.waiting} comments are waiting.`);
+    told = data.waiting;
+  }
+  if (user) setInterval(poll, 20000);
+
+  const rest = find("#break");
+  if (rest && body.dataset.break) {
+    const due = () => { if (rest.hidden && new Date() >= new Date(body.dataset.break)) rest.hidden = false; };
+    setInterval(due, 30000);
+    find("form", rest).addEventListener("submit", async (event) => {
+      event.preventDefault();
+      await ask("/rest", { back: location.pathname }).catch(() => {});
+      rest.hidden = true;
+      body.dataset.break = "9999-01-01";
+    });
+  }
+
+  // Bulk: drag a range over the histogram
+
+  const histogram = find("#histogram"), range = find("#range");
+  if (histogram && range) {
+    const low = find("#b-low"), high = find("#b-high"), columns = all(".column", histogram);
+    let from = null, later = null;
+    const share = (event) => {
+      const box = histogram.getBoundingClientRect();
+      return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
+    };
+    const paint = () => {
+      const a = Number(low.value), b = Number(high.value);
+      for (const column of columns) {
+        const middle = (Number(column.dataset.low) + Number(column.dataset.high)) / 2;
+        column.classList.toggle("in", middle >= a && middle <= b);
+      }
+    };
+    let asked = 0;
+    const look = () => {
+      clearTimeout(later);
+      for (const button of all("#preview button")) button.disabled = true; // what they say is not true any more
+      later = setTimeout(async () => {
+        const mine = ++asked;
+        const response = await fetch(`/bulk/preview?${new URLSearchParams(new FormData(range))}`, { cache: "no-store" }).catch(() => null);
+        if (!response || !response.ok || mine !== asked) return;
+        find("#preview").innerHTML = await response.text();
+      }, 200);
+    };
+    const drag = (event) => {
+      const to = share(event), ends = [Math.min(from, to), Math.max(from, to)];
+      low.value = (Math.floor(ends[0] * 20) / 20).toFixed(2);
+      high.value = (Math.ceil(Math.max(ends[1], ends[0] + 0.001) * 20) / 20).toFixed(2);
+      paint();
+    };
+    histogram.addEventListener("pointerdown", (event) => { from = share(event); histogram.setPointerCapture(event.pointerId); drag(event); });
+    histogram.addEventListener("pointermove", (event) => { if (from !== null) drag(event); });
+    histogram.addEventListener("pointerup", () => { if (from !== null) { from = null; look(); } });
+    for (const input of [low, high]) input.addEventListener("input", () => { paint(); look(); });
+  }
+})();

@@ -1,0 +1,239 @@
+"""The work view: the next comment, and what a moderator does with it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from moderation.comment import Act
+from moderation.errors import ClaimTaken, InputError, ModerationError, NotFound
+from moderation.queue import Item, Outcome, Past, Ruling
+from moderation.server.review import marks, words
+from moderation.server.review.choice import Choice
+from moderation.server.review.room import Door, Room, Visit
+
+AHEAD = 3
+"""Comments that the page's script holds: the one that is read, and two that are there before they are asked for."""
+
+MOST = 12
+"""Comments that one moderator may have open."""
+
+
+def routes(room: Room) -> list[BaseRoute]:
+    """Return the routes of the work view."""
+    return [
+        Route("/work", Door(room, work), methods=["GET"]),
+        Route("/work/cards", Door(room, cards), methods=["GET"]),
+        Route("/work/hold", Door(room, hold), methods=["POST"]),
+        Route("/work/release", Door(room, release), methods=["POST"]),
+        Route("/counts", Door(room, counts), methods=["GET"]),
+        Route("/comments/{ref:int}/decide", Door(room, decide), methods=["POST"]),
+        Route("/comments/{ref:int}/skip", Door(room, skip), methods=["POST"]),
+        Route("/decisions/{ref:int}/undo", Door(room, undo), methods=["POST"]),
+    ]
+
+
+def work(visit: Visit) -> Response:
+    """Show the next comment; it is claimed for who asks."""
+    choice = Choice.read(visit.request.query_params, visit.user.preferences.order)
+    got = visit.store.desk.claim(visit.name, choice.waiting(), order=choice.order)
+    latest = visit.store.listing.decisions(visit.name, limit=1)
+    return visit.render(
+        "work.html",
+        card=card(visit, got[0], choice) if got else None,
+        choice=choice,
+        filters=filters(visit, choice),
+        latest=latest[0] if latest and not latest[0].undone and latest[0].decision.act != "undo" else None,
+        done=done(visit),
+        exposure=exposure(visit),
+    )
+
+
+def cards(visit: Visit) -> Response:
+    """Return the comments that the script is to have ready; they are claimed for who asks."""
+    query = visit.request.query_params
+    choice = Choice.read(query, visit.user.preferences.order)
+    wanted = query.get("hold", str(AHEAD))
+    many = min(int(wanted), MOST) if wanted.isdecimal() and len(wanted) < 4 else AHEAD
+    known = set(query.get("known", "").split(","))
+    got = visit.store.desk.claim(visit.name, choice.waiting(), order=choice.order, hold=max(many, 1))
+    fresh = [
+        {"ref": item.ref, "html": visit.fragment("_card.html", card=card(visit, item, choice))}
+        for item in got
+        if str(item.ref) not in known
+    ]
+    return visit.json({"held": [item.ref for item in got], "cards": fresh} | status(visit))
+
+
+def hold(visit: Visit) -> Response:
+    """Prolong the claims of what is open, and take up again what was given back meanwhile."""
+    refs = _refs(visit)
+    held = visit.store.desk.renew(visit.name, refs)
+    lost: dict[int, str] = {}
+    for ref in set(refs) - set(held):
+        try:
+            visit.store.desk.take(visit.name, ref)
+        except ClaimTaken as taken:
+            lost[ref] = taken.by
+        except NotFound:
+            lost[ref] = ""
+    return visit.json({"held": [ref for ref in refs if ref not in lost], "lost": lost} | status(visit))
+
+
+def release(visit: Visit) -> Response:
+    """Give comments back, as when the page is left."""
+    refs = _refs(visit)
+    return visit.json({"released": visit.store.desk.release(visit.name, refs)})
+
+
+def counts(visit: Visit) -> Response:
+    """Return how much there is to do."""
+    return visit.json(status(visit))
+
+
+def status(visit: Visit) -> dict[str, Any]:
+    """Return what a page keeps up to date."""
+    found = visit.store.listing.counts(visit.name)
+    decided, severe = exposure(visit)
+    return {
+        "waiting": found.waiting,
+        "escalated": found.escalated,
+        "appeals": found.appeals,
+        "decided": decided,
+        "severe": severe,
+    }
+
+
+def decide(visit: Visit) -> Response:
+    """Keep a decision."""
+    ref = visit.number("ref")
+    version = visit.field("version")
+    outcome = visit.store.desk.decide(
+        visit.name,
+        ref,
+        ruling(visit.form),
+        key=visit.field("key"),
+        version=int(version) if version and version.isdecimal() else None,
+        revise=visit.field("revise") == "yes",
+    )
+    return answer(visit, outcome, "done")
+
+
+def undo(visit: Visit) -> Response:
+    """Take one's own decision back."""
+    outcome = visit.store.desk.undo(visit.name, visit.number("ref"), key=visit.field("key"))
+    return answer(visit, outcome, "done")
+
+
+def skip(visit: Visit) -> Response:
+    """Give a comment back without a decision."""
+    visit.store.desk.skip(visit.name, visit.number("ref"))
+    return visit.json(status(visit)) if visit.scripted else visit.go(visit.back("/work"))
+
+
+def answer(visit: Visit, outcome: Outcome, name: str) -> Response:
+    """Say what a decision did: as data, or by going on to the next page."""
+    if visit.scripted:
+        about = {"decision": outcome.past.ref, "act": outcome.past.decision.act, "state": outcome.state}
+        about |= {"sampled": outcome.sampled, "repeated": outcome.repeated, "comment": outcome.past.comment_ref}
+        return visit.json(about | status(visit))
+    where = visit.back("/work")
+    return visit.go(f"{where}{'&' if '?' in where else '?'}{name}={outcome.past.ref}")
+
+
+def ruling(form: Mapping[str, str]) -> Ruling:
+    """Return what a form says is to be done; raise `InputError` for what it cannot say."""
+    act = form.get("act", "")
+    if act not in ("approve", "reject", "escalate"):
+        raise InputError("act: expected approve, reject or escalate")
+    given = {name: form.get(name, "").strip() or None for name in ("reason", "note", "ground", "law", "facts")}
+    return Ruling(cast(Act, act), visibility=form.get("visibility") or None, **given)  # type: ignore[arg-type]
+
+
+def done(visit: Visit) -> Past | None:
+    """Return the decision that the page before has made, if it is this moderator's."""
+    given = visit.request.query_params.get("done", "")
+    if not given.isdecimal() or len(given) > 15:
+        return None
+    try:
+        found = visit.store.listing.decision(int(given))
+    except ModerationError:
+        return None
+    return found if found.decision.moderator == visit.name else None
+
+
+def exposure(visit: Visit) -> tuple[int, int]:
+    """Return how many comments, and how many severe ones, were decided since signing in."""
+    assert visit.session is not None
+    since = visit.session.created - timedelta(seconds=1)
+    return visit.store.desk.exposure(visit.name, since, severe=words.SEVERE)
+
+
+def card(
+    visit: Visit, item: Item, choice: Choice | None = None, *, back: str | None = None, acts: bool = True
+) -> dict[str, Any]:
+    """Return everything that the template of one comment needs; `acts` False leaves the buttons out."""
+    version, asked = item.version, visit.request.query_params.get("show")
+    probabilities = version.score.probabilities
+    thresholds = visit.room.policy.thresholds
+    ranked = sorted(probabilities, key=lambda name: (name not in thresholds, -probabilities[name]))
+    scores = [(name, probabilities[name], thresholds.get(name, {})) for name in ranked]
+    likely = {name for name, probability, limits in scores if limits or probability >= 0.1 or name == item.label}
+    shown = asked if asked in probabilities else item.label
+    whole = visit.request.query_params.get("whole") == "yes"
+    fold, cut = marks.folded(version.text, whole)
+    blur = visit.user.preferences.blur
+    now = visit.store.database.now()
+    query = f"?{choice.query()}" if choice else ""
+    return {
+        "item": item,
+        "shown": shown,
+        "scores": [score for score in scores if score[0] in likely],
+        "others": [score for score in scores if score[0] not in likely],
+        "drivers": {name: marks.drivers(version.text, version.spans, name) for name in ranked},
+        "head": marks.pieces(version.text, version.spans, 0, fold),
+        "rest": marks.pieces(version.text, version.spans, fold, cut),
+        "cut": len(version.text) - cut,
+        "blurred": blur is not None and item.severity >= blur and not item.erased,
+        "reasons": list(visit.store.reasons.values()),
+        "key": secrets.token_urlsafe(12),
+        "now": now,
+        "back": back or f"/work{query}",
+        "open": item.state in ("queued", "escalated"),
+        "acts": acts and _may_act(visit, item),
+    }
+
+
+def _may_act(visit: Visit, item: Item) -> bool:
+    """Whether who asks may decide: on what they have claimed, or anew on what they, or as a senior anybody, decided."""
+    if item.state == "queued":
+        return item.claimed_by == visit.name
+    if item.state == "escalated":
+        return item.claimed_by == visit.name and visit.user.may("senior")
+    if item.state == "passed" or not item.history:
+        return False
+    return visit.user.may("senior") or item.history[-1].decision.moderator == visit.name
+
+
+def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:
+    """Return what the filter's menus offer."""
+    return {
+        "labels": visit.store.listing.labels(),
+        "sites": visit.store.listing.sites(),
+        "articles": visit.store.listing.articles(site=choice.filter.site),
+    }
+
+
+def _refs(visit: Visit) -> list[int]:
+    given = [part for part in visit.form.get("refs", "").split(",") if part]
+    if len(given) > 50 or not all(part.isdecimal() and len(part) < 16 for part in given):
+        raise InputError("refs: expected at most 50 numbers with commas between them")
+    return [int(part) for part in given]
+
+
+

@@ -1,0 +1,152 @@
+"""Runs the server as processes: one, or several under uvicorn's supervisor, which starts a killed one anew."""
+
+from __future__ import annotations
+
+import functools
+import logging.config
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.supervisors import Multiprocess
+
+from moderation.errors import InputError
+from moderation.policy import Policy
+from moderation.scorer import Scorer
+from moderation.server.app import create_app, create_service
+from moderation.server.logs import LogFormat, log_config
+from moderation.server.protocol import BoundedProtocol
+from moderation.server.settings import Settings
+
+BACKLOG = 2_048
+MOST_CONNECTIONS = 4_096
+"""Connections of one worker; those beyond get 503."""
+
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept."""
+
+GRACE = 20
+"""Seconds in which a server that is asked to stop finishes the answers that it has begun."""
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How the server is run; plain data, for every worker gets a copy."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8080
+    """Port to listen on; 0 takes a free one."""
+    workers: int = 1
+    """Processes that answer."""
+    policy: Path | None = None
+    """Policy file; None: the default one."""
+    bundle: Path | None = None
+    """Model; None: the shipped one."""
+    log_format: LogFormat = "text"
+    """How log lines look."""
+    access_log: bool = True
+    """Whether every request is logged."""
+    settings: Settings = field(default_factory=Settings)
+    """What the application is told."""
+
+
+def build(options: ServeOptions) -> ASGIApp:
+    """Return the application that the options describe; called in every worker."""
+    return create_app(Scorer.load(options.bundle), Policy.load(options.policy), options.settings)
+
+
+def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
+    """Listen and answer until asked to stop.
+
+    Parameters
+    ----------
+    announce : called once with the address, when the socket listens
+    """
+    lines = log_config(options.log_format, access=options.access_log)
+    logging.config.dictConfig(lines)
+    _raise_file_limit()
+    with _listening(options.host, options.port) as listener, _shared_folder(options) as options:
+        host, port = listener.getsockname()[:2]
+        application: Callable[[], ASGIApp] | ASGIApp
+        if options.workers == 1:
+            application = build(options)
+        else:
+            # What is wrong with a file is said here once, and not by every worker.
+            create_service(
+                Scorer.load(options.bundle), Policy.load(options.policy), replace(options.settings, shared=None)
+            )
+            application = functools.partial(build, options)
+        config = uvicorn.Config(
+            application,
+            factory=options.workers > 1,
+            workers=options.workers,
+            http=functools.partial(BoundedProtocol, head_timeout=options.settings.head_timeout),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            server_header=False,
+            log_config=lines,
+            limit_concurrency=MOST_CONNECTIONS,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+        )
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        if options.workers == 1:
+            # uvicorn raises the signal that stopped it once more at the end; by then all is answered.
+            for sign in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(sign, signal.SIG_IGN)
+            uvicorn.Server(config).run(sockets=[listener])
+        else:
+            Multiprocess(config, sockets=[listener]).run()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine alone."""
+    return host in LOOPBACK
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"--host, --port: cannot listen on {host}, port {port}: {reason}") from error
+    with listener:
+        listener.set_inheritable(True)
+        yield listener
+
+
+@contextmanager
+def _shared_folder(options: ServeOptions) -> Iterator[ServeOptions]:
+    """Give several workers a folder for what they count together."""
+    if options.workers == 1:
+        yield options
+        return
+    folder = Path(tempfile.mkdtemp(prefix="moderation-"))
+    try:
+        yield replace(options, settings=replace(options.settings, shared=folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open connections as the system lets us."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,133 @@
+"""What all rooms of the server share: the scorer, the policy, the bounds, the counters, and how they score."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from anyio import CapacityLimiter, to_thread
+from numpy.typing import NDArray
+
+from moderation.comment import Comment, Score, Verdict
+from moderation.explain import Explanation
+from moderation.policy import Policy
+from moderation.scorer import MAX_CHARACTERS, Scorer
+from moderation.server.feedback import Feedback
+from moderation.server.keys import Keys
+from moderation.server.limits import Gate
+from moderation.server.logs import frames
+from moderation.server.metrics import Metrics
+from moderation.server.score_map import ScoreMap
+from moderation.server.settings import Settings
+
+logger = logging.getLogger("moderation.server")
+
+OnScored = Callable[[Sequence[Comment], Sequence[Score], Sequence[Verdict]], None]
+"""Gets what was scored; called in a thread of its own after the answer, may block, may be called from several."""
+
+INLINE = 4_000
+"""Characters that are scored at once; more goes to a thread, so that small requests do not wait behind it."""
+
+PER_TEXT = 50
+"""Characters that one more text counts for."""
+
+
+@dataclass(slots=True)
+class Service:
+    """One server's parts. Routes are built over it; it is not changed afterwards."""
+
+    scorer: Scorer
+    policy: Policy
+    settings: Settings
+    score_map: ScoreMap
+    keys: Keys
+    coral_secrets: Sequence[bytes]
+    gate: Gate
+    metrics: Metrics
+    feedback: Feedback | None = None
+    on_scored: OnScored | None = None
+    _thread: CapacityLimiter | None = None
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def probabilities(
+        self, route: str, texts: Sequence[str], *, counted: int | None = None
+    ) -> NDArray[np.float64]:
+        """Return probabilities per text and label; the first `counted` texts (default: all) enter the histograms."""
+        if sum(map(len, texts)) + PER_TEXT * len(texts) <= INLINE:
+            rows = self.scorer.predict_proba(texts)
+        else:
+            rows = await to_thread.run_sync(self.scorer.predict_proba, texts, limiter=self._limiter())
+        self.metrics.scores(route, rows[:counted])
+        return rows
+
+    async def assess(
+        self, route: str, comments: Sequence[Comment], *, explain: str = "flagged"
+    ) -> tuple[list[Score], list[Verdict], list[Explanation | None]]:
+        """Return score, verdict and explanation of each comment.
+
+        Parameters
+        ----------
+        explain : ``flagged``: comments that are not allowed; ``all``; ``none``
+        """
+        rows = await self.probabilities(route, [comment.text for comment in comments])
+        scores = [self.score_of(comment, row) for comment, row in zip(comments, rows.tolist(), strict=True)]
+        if sum(len(comment.text) for comment in comments) <= INLINE // 4:
+            judged = self._judge(comments, scores, explain)
+        else:
+            judged = await to_thread.run_sync(self._judge, comments, scores, explain, limiter=self._limiter())
+        verdicts = [verdict for verdict, _ in judged]
+        for verdict in verdicts:
+            self.metrics.verdict(verdict.action)
+        self.tell(comments, scores, verdicts)
+        return scores, verdicts, [explanation for _, explanation in judged]
+
+    def score_of(self, comment: Comment, row: list[float]) -> Score:
+        """Return one comment's row of probabilities as a `Score`."""
+        probabilities = dict(zip(self.scorer.labels, row, strict=True))
+        return Score(comment.id, self.scorer.model_id, probabilities, len(comment.text) > MAX_CHARACTERS)
+
+    def _judge(
+        self, comments: Sequence[Comment], scores: Sequence[Score], explain: str
+    ) -> list[tuple[Verdict, Explanation | None]]:
+        found = []
+        for comment, score in zip(comments, scores, strict=True):
+            verdict, explanation = self.policy.decide(score), None
+            if explain == "all" or (explain == "flagged" and verdict.action != "allow"):
+                explanation = self.scorer.explain(comment)
+                verdict = self.policy.decide(score, explanation)
+            found.append((verdict, explanation))
+        return found
+
+    def tell(self, comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
+        """Pass what was scored to the hook, if there is one, without making the answer wait for it."""
+        if self.on_scored is not None:
+            task = asyncio.get_running_loop().create_task(self._tell(comments, scores, verdicts))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _tell(self, comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
+        assert self.on_scored is not None
+        try:
+            await to_thread.run_sync(self.on_scored, comments, scores, verdicts)
+        except Exception as error:
+            self.metrics.event("hook_failed")
+            logger.error("the hook on_scored failed", extra={"error": frames(error), "comments": len(comments)})
+
+    @staticmethod
+    def identity(text: str) -> str:
+        """Return an id for a comment that came without one: the same text gets the same."""
+        return "text-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+    async def drain(self) -> None:
+        """Wait until the hook has been told everything."""
+        while self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _limiter(self) -> CapacityLimiter:
+        if self._thread is None:
+            self._thread = CapacityLimiter(2)
+        return self._thread

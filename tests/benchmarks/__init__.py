@@ -1,0 +1,1 @@
+"""Measurements, not tests: each prints its figures."""

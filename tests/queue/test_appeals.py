@@ -1,0 +1,76 @@
+"""Appeals are decided by another moderator than the first."""
+
+from __future__ import annotations
+
+import pytest
+
+from moderation.errors import Conflict, Forbidden, InputError, NotFound
+from moderation.queue import Appeal, Ruling, Store
+from tests.queue.recount import check
+
+REJECT = Ruling("reject", reason="ABUSE")
+
+
+@pytest.fixture
+def appeal(filled: Store) -> Appeal:
+    """An appeal against ada's rejection of c19."""
+    [item] = filled.desk.claim("ada")
+    filled.desk.decide("ada", item.ref, REJECT)
+    return filled.appeals.open("gazette", "c19", statement="It was a joke.", contact="joe@example.org")
+
+
+def test_another_moderator_decides(filled: Store, appeal: Appeal) -> None:
+    assert filled.listing.counts().appeals == 1
+    assert filled.appeals.waiting("ada") == []
+    assert filled.appeals.waiting("bob") == [appeal]
+    with pytest.raises(Forbidden, match="another moderator"):
+        filled.appeals.decide("ada", appeal.ref, Ruling("approve"))
+    outcome = filled.appeals.decide("bob", appeal.ref, Ruling("approve"))
+    assert (outcome.state, outcome.past.stage) == ("approved", "appeal")
+    assert filled.appeals.get(appeal.ref).state == "overturned"
+    assert filled.listing.counts().appeals == 0
+    [(before, after)] = filled.statistics.overturned()
+    assert (before.decision.moderator, after.decision.moderator) == ("ada", "bob")
+    check(filled)
+
+
+def test_an_upheld_rejection_stands(filled: Store, appeal: Appeal) -> None:
+    assert filled.appeals.decide("bob", appeal.ref, REJECT).state == "rejected"
+    assert filled.appeals.get(appeal.ref).state == "upheld"
+    with pytest.raises(Conflict, match="upheld"):
+        filled.appeals.decide("eve", appeal.ref, Ruling("approve"))
+
+
+def test_a_double_submit_decides_once(filled: Store, appeal: Appeal) -> None:
+    first = filled.appeals.decide("bob", appeal.ref, REJECT, key="a")
+    again = filled.appeals.decide("bob", appeal.ref, REJECT, key="a")
+    assert (again.repeated, again.past.ref) == (True, first.past.ref)
+
+
+@pytest.mark.parametrize("form", [str, str.lower, lambda text: text.replace("-", " ")])
+def test_a_reference_is_found_as_people_type_it(filled: Store, appeal: Appeal, form: object) -> None:
+    assert filled.appeals.find(form(appeal.reference)) == appeal  # type: ignore[operator]
+
+
+def test_an_open_appeal_is_not_opened_twice(filled: Store, appeal: Appeal) -> None:
+    assert filled.appeals.open("gazette", "c19") == appeal
+
+
+def test_only_rejections_can_be_appealed(filled: Store) -> None:
+    with pytest.raises(Conflict, match="not rejected"):
+        filled.appeals.open("gazette", "c19")
+    with pytest.raises(NotFound):
+        filled.appeals.open("gazette", "nope")
+    with pytest.raises(NotFound):
+        filled.appeals.find("AAAAA-AAAAA")
+
+
+def test_an_appeal_is_no_escalation(filled: Store, appeal: Appeal) -> None:
+    with pytest.raises(InputError, match="approve or reject"):
+        filled.appeals.decide("bob", appeal.ref, Ruling("escalate", note="?"))
+
+
+def test_a_settled_appeal_cannot_be_undone(filled: Store, appeal: Appeal) -> None:
+    outcome = filled.appeals.decide("bob", appeal.ref, Ruling("approve"))
+    with pytest.raises(Conflict, match="appeal"):
+        filled.desk.undo("bob", outcome.past.ref)

@@ -1,0 +1,202 @@
+"""Many comments in one act, seen beforehand and undone as one."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from moderation.errors import Conflict, Forbidden, InputError, KeyReused, NotFound
+from moderation.queue import Filter, Intake, Ruling, Store
+from moderation.queue.bulk import wilson
+from moderation.queue.schema import decisions
+from tests.queue.conftest import PLAIN, incoming
+from tests.queue.recount import check
+
+LOW = Filter(label="abuse", low=0.2, high=0.5)
+APPROVE = Ruling("approve")
+REJECT = Ruling("reject", reason="ABUSE")
+
+
+def test_the_histogram_counts_what_a_range_takes_in(filled: Store) -> None:
+    bars = filled.listing.histogram(Filter(label="abuse"))
+    assert sum(bar.count for bar in bars) == 16
+    for bar in bars:
+        assert filled.listing.count(Filter(label="abuse", low=bar.low, high=bar.high)) == bar.count
+
+
+@pytest.mark.parametrize("bars", [10, 20, 25, 40])
+def test_every_bar_holds_its_own_edge(store: Store, bars: int) -> None:
+    store.arrivals.put([incoming(k, k / bars) for k in range(bars + 1)], site="gazette", intake=Intake(queue_all=True))
+    found = store.listing.histogram(Filter(label="abuse"), bars=bars)
+    assert [bar.count for bar in found] == [1] * (bars - 1) + [2]  # 1 itself is in the last bar
+
+
+def test_a_number_of_bars_that_would_not_fit_is_refused(store: Store) -> None:
+    with pytest.raises(InputError, match="one of 10, 20"):
+        store.listing.histogram(bars=47)
+
+
+def test_without_a_label_it_is_the_deciding_one(filled: Store) -> None:
+    filled.arrivals.put([incoming(50, 0.9, label="incitement")], site="gazette", intake=PLAIN)
+    assert sum(bar.count for bar in filled.listing.histogram()) == 17
+    assert filled.listing.count(Filter(low=0.9)) == 3
+    assert filled.listing.count(Filter(label="incitement", low=0.9)) == 1
+
+
+def test_a_label_alone_means_comments_marked_with_it(store: Store) -> None:
+    store.arrivals.put([incoming(1, 0.9, threat=0.6), incoming(2, 0.9, threat=0.4)], site="gazette", intake=PLAIN)
+    assert [entry.comment.id for entry in store.listing.page(Filter(label="threat")).entries] == ["c1"]
+    assert dict(store.listing.counts().by_label) == {"abuse": 2, "threat": 1}
+
+
+def test_a_preview_says_what_would_happen(filled: Store) -> None:
+    [mine] = filled.desk.claim("bob", LOW)
+    preview = filled.bulks.preview("ada", LOW)
+    assert (preview.count, preview.claimed) == (5, 1)
+    assert preview.mean == pytest.approx((0.2 + 0.25 + 0.3 + 0.35 + 0.4) / 5)
+    assert len(preview.sample) == 5
+    assert mine.ref not in {entry.ref for entry in preview.sample}
+    assert (preview.precision, preview.interval) == (None, None)
+    assert filled.bulks.preview("bob", LOW).count == 6
+
+
+def test_expected_precision_comes_from_decisions_made_one_by_one(filled: Store) -> None:
+    for n, ruling in enumerate([REJECT, APPROVE, APPROVE]):
+        [item] = filled.desk.claim("ada", LOW)
+        filled.desk.decide("ada", item.ref, ruling, key=str(n))
+    preview = filled.bulks.preview("ada", LOW)
+    assert (preview.rejected, preview.decided, preview.precision) == (1, 3, pytest.approx(1 / 3))
+    assert preview.interval == wilson(1, 3)
+    filled.bulks.act("ada", LOW, APPROVE)
+    assert filled.bulks.preview("ada", LOW).decided == 3
+
+
+def test_wilson_interval() -> None:
+    # Reference: statsmodels.stats.proportion.proportion_confint(8, 10, method="wilson")
+    assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+    assert wilson(0, 5)[0] == 0.0
+    assert wilson(5, 5)[1] == 1.0
+
+
+def test_act_and_undo_as_one(filled: Store) -> None:
+    bulk = filled.bulks.act("ada", LOW, REJECT, expected=6)
+    assert (bulk.size, bulk.act, bulk.filter) == (6, "reject", LOW)
+    assert filled.listing.counts().waiting == 10
+    assert filled.listing.count(Filter(state="rejected")) == 6
+    made = filled.listing.decisions("ada")
+    assert {(past.bulk, past.decision.automation) for past in made} == {(bulk.ref, "partial")}
+    check(filled)
+    assert filled.bulks.undo("ada", bulk.ref).undone is not None
+    assert filled.listing.counts().waiting == 16
+    assert len(filled.listing.decisions("ada")) == 12
+    with pytest.raises(Conflict, match="undone already"):
+        filled.bulks.undo("ada", bulk.ref)
+    check(filled)
+
+
+def test_undo_leaves_what_was_decided_since(filled: Store) -> None:
+    bulk = filled.bulks.act("ada", LOW, REJECT)
+    kept, single = (entry.ref for entry in filled.listing.page(Filter(state="rejected"), limit=2).entries)
+    filled.desk.decide("sue", kept, APPROVE, revise=True)
+    alone = next(past for past in filled.listing.decisions("ada") if past.comment_ref == single)
+    filled.desk.undo("ada", alone.ref)
+    filled.bulks.undo("ada", bulk.ref)
+    assert filled.listing.item(kept).state == "approved"
+    assert filled.listing.counts().waiting == 15
+    check(filled)
+
+
+def test_who_may_undo(filled: Store) -> None:
+    bulk = filled.bulks.act("ada", LOW, APPROVE)
+    with pytest.raises(Forbidden):
+        filled.bulks.undo("bob", bulk.ref)
+    assert filled.bulks.undo("sue", bulk.ref).undone
+    with pytest.raises(NotFound):
+        filled.bulks.undo("sue", 99)
+
+
+def test_a_double_submit_acts_once(filled: Store) -> None:
+    first = filled.bulks.act("ada", LOW, APPROVE, key="b")
+    assert filled.bulks.act("ada", LOW, APPROVE, key="b") == first
+    assert filled.listing.counts().waiting == 10
+    with pytest.raises(KeyReused):
+        filled.bulks.act("ada", LOW, REJECT, key="b")
+
+
+def test_more_than_was_seen_is_refused(filled: Store) -> None:
+    filled.arrivals.put([incoming(60, 0.3)], site="gazette", intake=PLAIN)
+    with pytest.raises(Conflict, match="7 comments now; 6 were seen"):
+        filled.bulks.act("ada", LOW, APPROVE, expected=6)
+    assert filled.listing.counts().waiting == 17
+
+
+def test_second_looks_are_left_out(store: Store) -> None:
+    store.arrivals.put([incoming(1), incoming(2)], site="gazette", intake=Intake(sample=0, double=1))
+    [item] = store.desk.claim("ada")
+    store.desk.decide("ada", item.ref, APPROVE)
+    assert store.bulks.act("bob", Filter(), APPROVE).size == 1
+    check(store)
+
+
+def test_more_than_a_chunk(store: Store) -> None:
+    store.arrivals.put([incoming(n, 0.3) for n in range(2_300)], site="gazette", intake=PLAIN)
+    bulk = store.bulks.act("ada", Filter(high=0.5), APPROVE)
+    assert bulk.size == 2_300
+    store.bulks.undo("ada", bulk.ref)
+    assert store.listing.counts().waiting == 2_300
+    with store.database.read() as connection:
+        assert len(connection.execute(select(decisions.c.id)).all()) == 4_600
+
+
+@pytest.mark.parametrize("chosen", [Filter(state="approved"), Filter(state=None)])
+def test_only_waiting_comments(filled: Store, chosen: Filter) -> None:
+    with pytest.raises(InputError, match="waiting"):
+        filled.bulks.act("ada", chosen, APPROVE)
+
+
+def test_no_bulk_escalation_and_no_reject_without_reason(filled: Store) -> None:
+    with pytest.raises(InputError, match="approve or reject"):
+        filled.bulks.act("ada", LOW, Ruling("escalate", note="?"))
+    with pytest.raises(InputError, match="reason"):
+        filled.bulks.act("ada", LOW, Ruling("reject"))
+
+
+def test_the_latest_bulk_acts(filled: Store) -> None:
+    first = filled.bulks.act("ada", LOW, APPROVE)
+    second = filled.bulks.act("bob", Filter(low=0.9), REJECT)
+    assert filled.bulks.latest() == [second, first]
+    assert filled.bulks.latest("ada") == [first] == [filled.bulks.get(first.ref)]
+
+
+def test_pages_follow_each_other_without_gaps(filled: Store) -> None:
+    for order in ("severity", "oldest", "newest", "uncertainty"):
+        seen, after = [], None
+        while True:
+            page = filled.listing.page(order=order, limit=7, after=after)  # type: ignore[arg-type]
+            seen += [entry.ref for entry in page.entries]
+            if (after := page.after) is None:
+                break
+        assert len(seen) == len(set(seen)) == 16
+
+
+def test_filters(filled: Store) -> None:
+    filled.arrivals.put([incoming(1, author="ann")], site="herald", intake=PLAIN)
+    article = filled.listing.page(Filter(site="herald")).entries[0].article_ref
+    assert filled.listing.count(Filter(author="ann")) == 1
+    assert filled.listing.count(Filter(article=article)) == 1
+    assert filled.listing.count(Filter(site="gazette", author="ann")) == 0
+    assert [(title, n) for _, title, n in filled.listing.articles()] == [("The ferry", 16), ("The ferry", 1)]
+    assert filled.listing.sites() == ["gazette", "herald"]
+    assert filled.listing.labels() == ["abuse"]
+
+
+@pytest.mark.parametrize("bad", [{"state": "lost"}, {"low": -0.1}, {"high": 1.5}])
+def test_a_filter_checks_its_values(bad: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        Filter(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("after", ["x", "!!", "bnVsbA", "WyJhIiwxXQ", "é"])
+def test_a_broken_cursor_is_the_clients_fault(filled: Store, after: str) -> None:
+    with pytest.raises(InputError, match="after"):
+        filled.listing.page(after=after)

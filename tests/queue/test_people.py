@@ -1,0 +1,190 @@
+"""Accounts, sessions, throttling, tokens and the audit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
+from moderation.queue import Preferences, Store
+from moderation.queue.schema import sessions, tokens, users
+from tests.queue.conftest import PASSWORD, Clock
+
+
+def test_sign_in_and_out(store: Store) -> None:
+    secret, session = store.people.sign_in("ada", PASSWORD)
+    assert session.user.role == "moderator"
+    found = store.people.session(secret)
+    assert found is not None and found.csrf == session.csrf
+    store.people.sign_out(secret)
+    assert store.people.session(secret) is None
+
+
+def test_nothing_secret_is_kept_in_clear(store: Store) -> None:
+    secret, _ = store.people.sign_in("ada", PASSWORD)
+    token, _ = store.people.make_token("root", "site")
+    with store.database.read() as connection:
+        kept = str([connection.execute(select(table)).all() for table in (users, sessions, tokens)])
+    assert PASSWORD not in kept
+    assert secret not in kept
+    assert token not in kept
+    assert "$argon2id$" in kept
+
+
+def test_sessions_end(store: Store, clock: Clock) -> None:
+    secret, _ = store.people.sign_in("ada", PASSWORD)
+    for _ in range(7):
+        clock.forward(hours=1, minutes=40)
+        last = store.people.session(secret)
+        assert last is not None
+    clock.forward(minutes=30)  # 12 h 10 min after signing in
+    assert store.people.session(secret) is None
+    secret, _ = store.people.sign_in("ada", PASSWORD)
+    clock.forward(hours=2, minutes=1)
+    assert store.people.session(secret) is None
+
+
+@pytest.mark.parametrize(("name", "password"), [("ada", "wrong password"), ("nobody", PASSWORD), ("ada", ""), ("", "")])
+def test_a_failed_sign_in_does_not_say_why(store: Store, name: str, password: str) -> None:
+    with pytest.raises(SignInFailed, match=r"^name and password do not fit$"):
+        store.people.sign_in(name, password)
+
+
+def test_names_are_one_whatever_their_case(store: Store) -> None:
+    assert store.people.sign_in("ADA", PASSWORD)[1].user.name == "ada"
+    with pytest.raises(Conflict):
+        store.people.add("Ada", "admin")
+
+
+def test_many_failures_have_to_wait(store: Store, clock: Clock) -> None:
+    for _ in range(5):
+        with pytest.raises(SignInFailed):
+            store.people.sign_in("ada", "wrong password", address="192.0.2.1")
+    with pytest.raises(SignInThrottled) as caught:
+        store.people.sign_in("ada", PASSWORD, address="192.0.2.1")
+    assert 0 < caught.value.wait <= 1
+    with pytest.raises(SignInThrottled):  # another account from the same address
+        store.people.sign_in("bob", PASSWORD, address="192.0.2.1")
+    assert store.people.sign_in("bob", PASSWORD, address="192.0.2.2")
+    clock.forward(seconds=2)
+    assert store.people.sign_in("ada", PASSWORD, address="192.0.2.1")
+
+
+def test_the_wait_doubles_up_to_a_quarter_of_an_hour(store: Store, clock: Clock) -> None:
+    waits = []
+    for _ in range(20):
+        try:
+            store.people.sign_in("ada", "wrong password")
+        except SignInThrottled as error:
+            waits.append(round(error.wait))
+            clock.forward(seconds=error.wait + 1)
+        except SignInFailed:
+            pass
+    assert waits[:4] == [1, 2, 4, 8]
+    assert max(waits) <= 900
+
+
+def test_a_changed_password_ends_sessions(store: Store) -> None:
+    secret, _ = store.people.sign_in("ada", PASSWORD)
+    store.people.set_password("ada", "another password")
+    assert store.people.session(secret) is None
+    with pytest.raises(SignInFailed):
+        store.people.sign_in("ada", PASSWORD)
+    assert store.people.sign_in("ada", "another password")
+
+
+def test_a_disabled_account_is_out_at_once(store: Store) -> None:
+    secret, _ = store.people.sign_in("ada", PASSWORD)
+    store.people.disable("ada")
+    assert store.people.session(secret) is None
+    with pytest.raises(SignInFailed):
+        store.people.sign_in("ada", PASSWORD)
+    store.people.enable("ada")
+    assert store.people.sign_in("ada", PASSWORD)
+
+
+def test_roles(store: Store) -> None:
+    assert [store.people.get("sue").may(role) for role in ("moderator", "senior", "admin")] == [True, True, False]  # type: ignore[arg-type]
+    store.people.set_role("ada", "admin")
+    assert store.people.get("ada").may("admin")
+    with pytest.raises(InputError, match="moderator, senior, admin"):
+        store.people.set_role("ada", "king")  # type: ignore[arg-type]
+    assert [user.name for user in store.people.all()] == ["ada", "bob", "eve", "root", "sue"]
+
+
+@pytest.mark.parametrize("name", ["", " ada", "x" * 101, "a\nb"])
+def test_names_that_are_none(store: Store, name: str) -> None:
+    with pytest.raises(InputError, match="name"):
+        store.people.add(name, "moderator")
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 1_001])
+def test_passwords_that_are_none(store: Store, password: str) -> None:
+    with pytest.raises(InputError, match="password") as caught:
+        store.people.set_password("ada", password)
+    assert password not in str(caught.value)
+
+
+def test_an_account_without_password_cannot_sign_in(store: Store) -> None:
+    store.people.add("robot", "moderator")
+    with pytest.raises(SignInFailed):
+        store.people.sign_in("robot", "")
+
+
+def test_preferences(store: Store) -> None:
+    wanted = Preferences(blur=None, grey=True, break_after=None, order="oldest", theme="dark")
+    store.people.set_preferences("ada", wanted)
+    assert store.people.get("ada").preferences == wanted
+    assert Preferences.from_json({"unknown": 1}) == Preferences()
+
+
+@pytest.mark.parametrize(
+    "bad", [{"blur": -1}, {"blur": "much"}, {"grey": "yes"}, {"break_after": 0}, {"order": "x"}, {"theme": "pink"}]
+)
+def test_preferences_that_are_none(bad: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=next(iter(bad))):
+        Preferences.from_json(bad)
+
+
+def test_tokens(store: Store, clock: Clock) -> None:
+    secret, token = store.people.make_token("root", "the site", ["queue", "appeals"], lasts=timedelta(days=30))
+    assert secret.startswith("mod_")
+    found = store.people.token(secret, "queue")
+    assert found is not None and found.owner == "root"
+    assert store.people.token(secret, "export") is None
+    assert store.people.token("mod_nonsense", "queue") is None
+    clock.forward(days=31)
+    assert store.people.token(secret, "queue") is None
+    other, token = store.people.make_token("root", "the site")
+    store.people.revoke_token(token.ref)
+    assert store.people.token(other, "queue") is None
+    with pytest.raises(NotFound):
+        store.people.revoke_token(token.ref)
+    with pytest.raises(InputError, match="queue, appeals, export"):
+        store.people.make_token("root", "x", ["everything"])  # type: ignore[list-item]
+
+
+def test_a_token_ends_with_its_owner(store: Store) -> None:
+    secret, _ = store.people.make_token("root", "the site")
+    store.people.disable("root")
+    assert store.people.token(secret, "queue") is None
+
+
+def test_the_audit(store: Store) -> None:
+    store.people.forbidden("ada", "GET /senior", address="192.0.2.1")
+    store.people.forbidden(None, "GET /admin")
+    with pytest.raises(SignInFailed):
+        store.people.sign_in("ada", "wrong password")
+    latest, *_, first = store.people.audit(limit=3)
+    assert (latest.kind, latest.detail) == ("sign_in_failed", "ada")
+    assert (first.kind, first.user, first.detail, first.address) == ("forbidden", "ada", "GET /senior", "192.0.2.1")
+    assert len(store.people.audit(kind="forbidden")) == 2
+
+
+@pytest.mark.parametrize("name", ["nobody", ""])
+def test_unknown_accounts(store: Store, name: str) -> None:
+    for act in (store.people.get, store.people.disable, lambda it: store.people.set_password(it, PASSWORD)):
+        with pytest.raises(NotFound):
+            act(name)

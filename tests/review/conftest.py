@@ -1,0 +1,154 @@
+"""A real server over a real queue, and a real Chromium before it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from argon2 import PasswordHasher
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from moderation import Policy, Scorer
+from moderation.comment import Article, Comment
+from moderation.queue import Incoming, Intake, Store
+from moderation.queue.people import People
+from moderation.server import review
+from moderation.server.app import create_app
+from moderation.server.intake import routes as intake_routes
+from tests.conftest import ROOT
+
+PASSWORD = "a long password"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
+    "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
+]  # fmt: skip
+
+
+def incoming(scorer: Scorer, policy: Policy, comment: Comment) -> Incoming:
+    """Score a comment on its way into the queue, as the command line and the server do."""
+    score, explanation = scorer.score(comment), scorer.explain(comment)
+    return Incoming(comment, score, policy.decide(score, explanation), policy.severity(score), explanation.spans)
+
+
+def thread() -> list[Comment]:
+    """The sample thread."""
+    article = Article("Ferry Road bridge shut again as mayor defends repairs", "https://news.example/ferry-road-bridge")
+    lines = (ROOT / "datasets/samples/thread.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Comment.from_json({**json.loads(line), "article": article.to_json()}) for line in lines]
+
+
+@dataclass
+class Site:
+    """A queue and the server that shows it."""
+
+    store: Store
+    url: str
+    scorer: Scorer
+    policy: Policy
+
+    def put(self, *comments: Comment, site: str = "gazette", intake: Intake = Intake(sample=0, double=0)) -> None:
+        """Put comments into the queue."""
+        found = [incoming(self.scorer, self.policy, comment) for comment in comments]
+        self.store.arrivals.put(found, site=site, intake=intake)
+
+
+def open_store(where: Path | str) -> Store:
+    """A queue with four accounts, whose passwords are hashed cheaply."""
+    store = Store.open(where, mix=0)
+    store.people = People(store.database, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    for name, role in (("ada", "moderator"), ("bob", "moderator"), ("sue", "senior"), ("root", "admin")):
+        store.people.add(name, role, PASSWORD)  # type: ignore[arg-type]
+    return store
+
+
+def serve(store: Store, scorer: Scorer, policy: Policy) -> Iterator[Site]:
+    """Run a server in a thread until the test is over."""
+    extra = [*intake_routes(store, scorer, policy), *review.routes(store, scorer, policy)]
+    app = create_app(scorer, policy, extra_routes=extra)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    until = time.monotonic() + 30
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.01)
+    yield Site(store, f"http://127.0.0.1:{listener.getsockname()[1]}", scorer, policy)
+    server.should_exit = True
+    server.force_exit = True
+    thread.join(10)
+    listener.close()
+
+
+@pytest.fixture(scope="session")
+def policy() -> Policy:
+    return Policy.load()
+
+
+@pytest.fixture
+def empty(tmp_path: Path, shipped: Scorer, policy: Policy) -> Iterator[Site]:
+    """A server without comments."""
+    with open_store(tmp_path / "queue.db") as store:
+        yield from serve(store, shipped, policy)
+
+
+@pytest.fixture
+def site(empty: Site) -> Site:
+    """A server with the sample thread."""
+    empty.put(*thread())
+    return empty
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+Enter = Callable[..., Page]
+
+
+@pytest.fixture
+def enter(browser: Browser) -> Iterator[Enter]:
+    """Opens a browser of its own for somebody and signs in. A dialog, or an error in a page's script, fails the test."""
+    contexts: list[BrowserContext] = []
+    trouble: list[str] = []
+
+    def watch(page: Page) -> None:
+        page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.type}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: trouble.append(f"script: {error}"))
+        page.on("console", lambda line: trouble.append(line.text) if "Content Security Policy" in line.text else None)
+
+    def open_page(site: Site, name: str | None = "ada", **options: object) -> Page:
+        options.setdefault("viewport", {"width": 1280, "height": 900})
+        context = browser.new_context(base_url=site.url, locale="en-GB", **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        watch(page)
+        if name is not None:
+            page.goto("/sign-in")
+            page.fill("#name", name)
+            page.fill("#password", PASSWORD)
+            page.click("button:has-text('Sign in')")
+            page.wait_for_url("**/work")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not trouble, trouble

@@ -1,0 +1,218 @@
+"""Our own routes: scores, verdicts and reasons; the passport; problem details."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+
+from moderation import Comment, Policy, Score, Scorer, Verdict
+from moderation.errors import PolicyError
+from moderation.server import Settings, create_app
+from tests.server.running import Server
+
+RUDE = "🔪 You pathetic little liar, you are an idiot."
+MILD = "I like this article about gardens."
+
+
+def score(server: Server, **body: Any) -> Any:
+    response = server.client.post("/v1/score", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_many_comments_in_their_order(server: Server, shipped: Scorer) -> None:
+    comments = [{"id": "c-1", "text": RUDE}, {"text": MILD, "author": "Ann", "article": {"title": "Gardens"}}]
+    answer = score(server, comments=comments)
+    assert (answer["model"], answer["policy"]) == (shipped.model_id, Policy.load().id)
+    first, second = answer["results"]
+    assert (first["id"], second["id"]) == ("c-1", "2")
+    for result, text in ((first, RUDE), (second, MILD)):
+        assert result["scores"] == pytest.approx(shipped.score(text).probabilities, abs=1e-6)
+    assert first["verdict"]["action"] == "hold"
+    assert second["verdict"] == {"action": "allow"}
+
+
+def test_one_comment(server: Server) -> None:
+    (result,) = score(server, comment={"text": RUDE})["results"]
+    assert result["id"] == "1"
+
+
+def test_reasons_mark_the_words(server: Server) -> None:
+    (result,) = score(server, comment={"text": RUDE})["results"]
+    words = [RUDE[reason["start"] : reason["end"]] for reason in result["verdict"]["reasons"]]
+    assert "pathetic" in words
+    (units,) = score(server, comment={"text": RUDE}, offsets="utf-16")["results"]
+    raw = RUDE.encode("utf-16-le")
+    found = [raw[2 * reason["start"] : 2 * reason["end"]].decode("utf-16-le") for reason in units["verdict"]["reasons"]]
+    assert found == words
+
+
+def test_explanations_on_request(server: Server, shipped: Scorer) -> None:
+    (every,) = score(server, comment={"text": MILD}, explain="all")["results"]
+    assert set(every["reasons"]) == set(shipped.labels)
+    (none,) = score(server, comment={"text": RUDE}, explain="none")["results"]
+    assert "reasons" not in none["verdict"]
+
+
+def test_one_path_for_one_and_many(server: Server) -> None:
+    texts = [MILD, RUDE, "x " * 3_000, ""] * 20
+    together = score(server, comments=[{"text": text} for text in texts])["results"]
+    for text, result in zip(texts[:4], together[:4], strict=True):
+        (alone,) = score(server, comment={"text": text})["results"]
+        assert alone["scores"] == result["scores"]
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "words"),
+    [
+        ([], "", "expected an object"),
+        ({}, "", "comments"),
+        ({"comments": []}, "comments", "length >= 1"),
+        ({"comments": [{"text": "a"}, {"text": 5}]}, "comments[1].text", "expected `str`, got `int`"),
+        ({"comments": [{"id": "a"}]}, "comments[0]", "text"),
+        ({"comment": {"text": "a", "colour": "red"}}, "comment", "colour"),
+        ({"comment": {"text": "a"}, "comments": []}, "", "comments"),
+        ({"comment": {"text": "a"}, "explain": "some"}, "explain", "some"),
+        ({"comment": None}, "comment", "object"),
+        ({"comments": [{"text": "a"}] * 1_001}, "comments", "at most 1000, got 1001"),
+    ],
+)
+def test_mistakes_are_problem_details(server: Server, body: Any, path: str, words: str) -> None:
+    response = server.client.post("/v1/score", json=body)
+    assert 400 <= response.status_code < 500
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert words in problem["detail"]
+    if path:
+        assert problem["errors"][0]["path"] == path
+
+
+def test_the_passport(server: Server, shipped: Scorer) -> None:
+    answer = server.client.get("/v1/model").json()
+    assert answer["model"] == shipped.bundle.manifest
+    assert answer["policy"]["id"] == Policy.load().id
+    assert answer["perspective_map"]["in_use"] is True
+
+
+def test_keys_guard_our_routes(keyed: Server) -> None:
+    assert keyed.client.get("/v1/model").status_code == 401
+    assert keyed.client.get("/v1/model", headers={"x-api-key": "secret-one"}).status_code == 200
+    refused = keyed.client.post("/v1/score", json={"comment": {"text": MILD}})
+    assert refused.status_code == 401
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/v1/nowhere", "/v1alpha1/comments:other", "/docs/secrets", "/docs/..%2f..%2fapp.py"]
+)
+def test_an_unknown_address_is_a_problem(server: Server, path: str) -> None:
+    response = server.client.get(path)
+    assert response.status_code == 404
+    assert response.json()["status"] == 404
+
+
+def test_another_method_is_a_problem(server: Server) -> None:
+    response = server.client.get("/v1/score")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+    assert response.json()["status"] == 405
+
+
+def test_security_headers(server: Server) -> None:
+    headers = server.client.get("/health").headers
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    assert "server" not in headers
+
+
+def test_pages_need_no_network(server: Server) -> None:
+    for path in ("/", "/docs"):
+        page = server.client.get(path)
+        assert page.headers["content-type"].startswith("text/html")
+        assert "script-src 'unsafe" not in page.headers["content-security-policy"]
+        outside = [part for part in page.text.split('"') if part.startswith(("http://", "https://", "//"))]
+        assert not outside
+    for name in ("start.js", "swagger-ui.css", "swagger-ui-bundle.js"):
+        assert server.client.get(f"/docs/{name}").status_code == 200
+
+
+class Recorder:
+    """What the hook was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Comment, Score, Verdict]] = []
+
+    def __call__(self, comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
+        self.told += zip(comments, scores, verdicts, strict=True)
+
+
+def test_the_hook_is_told_what_was_scored(shipped: Scorer) -> None:
+    told = Recorder()
+    with TestClient(create_app(shipped, Policy.load(), on_scored=told)) as client:
+        client.post("/v1/score", json={"comments": [{"id": "c-1", "text": RUDE}, {"id": "c-2", "text": MILD}]})
+        body = {"comment": {"text": RUDE}, "requestedAttributes": {"TOXICITY": {}}, "clientToken": "c-3"}
+        client.post("/v1alpha1/comments:analyze", json=body)
+        client.post("/v1alpha1/comments:analyze", json=body | {"doNotStore": True, "clientToken": "c-4"})
+        client.post("/coral/phase", json={"comment": {"body": RUDE}, "story": {"url": "https://news.example/a"}})
+    ids = [comment.id for comment, _, _ in told.told]
+    assert ids[:2] == ["c-1", "c-2"]
+    assert "c-3" in ids
+    assert "c-4" not in ids  # its sender said doNotStore
+    assert len(ids) == 4
+    coral = told.told[-1][0]
+    assert coral.article is not None
+    assert coral.article.url == "https://news.example/a"
+    assert all(comment.id == score.comment_id == verdict.comment_id for comment, score, verdict in told.told)
+
+
+def test_a_failing_hook_does_not_fail_the_request(shipped: Scorer, caplog: pytest.LogCaptureFixture) -> None:
+    def hook(*_: object) -> None:
+        raise RuntimeError(f"cannot store {RUDE}")
+
+    with TestClient(create_app(shipped, Policy.load(), on_scored=hook)) as client:
+        assert client.post("/v1/score", json={"comment": {"text": RUDE}}).status_code == 200
+        client.get("/health")
+    assert "the hook on_scored failed" in caplog.text
+    assert "pathetic" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+def test_extra_routes_stand_before_our_page(shipped: Scorer) -> None:
+    async def queue(_: object) -> PlainTextResponse:
+        return PlainTextResponse("the queue", headers={"content-security-policy": "default-src 'self'"})
+
+    async def broken(_: object) -> PlainTextResponse:
+        raise ValueError(RUDE)
+
+    routes = [Route("/", queue), Route("/v1/queue", queue), Route("/broken", broken)]
+    with TestClient(create_app(shipped, Policy.load(), extra_routes=routes), raise_server_exceptions=False) as client:
+        page = client.get("/")
+        assert page.text == "the queue"
+        assert page.headers.get_list("content-security-policy") == ["default-src 'self'"]
+        assert client.get("/v1/queue").text == "the queue"
+        failed = client.get("/broken")
+        assert failed.status_code == 500
+        assert failed.json()["detail"].startswith("Internal error")
+        assert "pathetic" not in failed.text
+
+
+def test_it_can_be_mounted(shipped: Scorer) -> None:
+    inner = create_app(shipped, Policy.load())
+    with TestClient(Starlette(routes=[Mount("/moderation", inner)])) as client:
+        body = {"comment": {"text": RUDE}, "requestedAttributes": {"TOXICITY": {}}}
+        assert client.post("/moderation/v1alpha1/comments:analyze", json=body).status_code == 200
+        discovery = client.get("/moderation/$discovery/rest").json()
+        assert discovery["rootUrl"] == "http://testserver/moderation/"
+
+
+def test_a_policy_for_other_labels_is_refused_at_the_start(shipped: Scorer) -> None:
+    policy = Policy.parse('id = "p"\n[thresholds.sarcasm]\nreview = 0.5\n')
+    with pytest.raises(PolicyError, match="sarcasm"):
+        create_app(shipped, policy, Settings())

@@ -1,0 +1,250 @@
+"""What an operator relies on: readiness, metrics over workers, logs without texts, restarts, overload, an orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.server.running import COMMAND, Server, serving, wait_until_ready
+
+SCORE = {"comment": {"text": "You pathetic little liar."}}
+
+
+def samples(server: Server) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return all samples by name and labels, read as Prometheus reads them."""
+    response = server.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.text)
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def count(server: Server, name: str, **labels: str) -> float:
+    return samples(server).get((name, tuple(sorted(labels.items()))), 0.0)
+
+
+def test_health_and_readiness(server: Server) -> None:
+    assert server.client.get("/health").text == "ok"
+    ready = server.client.get("/ready").json()
+    assert ready["ready"] is True
+    assert ready["model"].startswith("en-")
+
+
+def test_metrics_count_requests_times_and_scores(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        for _ in range(3):
+            server.client.post("/v1/score", json=SCORE)
+        server.client.post("/v1/score", content=b"{")
+        server.analyze("A fine day.", spanAnnotations=True)
+        found = samples(server)
+        text = server.client.get("/metrics").text
+    assert found["moderation_requests_total", (("route", "score"), ("status", "200"))] == 3
+    assert found["moderation_requests_total", (("route", "score"), ("status", "400"))] == 1
+    assert found["moderation_request_seconds_count", (("route", "score"),)] == 4
+    assert found["moderation_request_seconds_sum", (("route", "score"),)] > 0
+    assert found["moderation_comments_total", (("route", "analyze"),)] == 1
+    assert found["moderation_verdicts_total", (("action", "hold"),)] == 3
+    for label in ("abuse", "incitement"):
+        assert found["moderation_scores_count", (("label", label),)] == 4
+    assert found["moderation_scores_bucket", (("label", "abuse"), ("le", "+Inf"))] == 4
+    assert found["moderation_scores_bucket", (("label", "abuse"), ("le", "0.5"))] == 1
+    assert "pathetic" not in text
+
+
+def test_logs_hold_no_text_and_no_key(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("top-secret gazette\n")
+    with serving(tmp_path, "--api-keys", str(tmp_path / "keys"), "--log-format", "json") as server:
+        server.analyze("a private sentence", key="top-secret")
+        server.analyze("a private sentence", key="wrong-secret")
+        server.client.get("/a private sentence?key=top-secret")
+        server.client.post("/v1/score", content=b'{"a private sentence')
+        server.stop()
+    log = server.logged()
+    for secret in ("private", "sentence", "secret"):
+        assert secret not in log
+    requests = [
+        record for record in server.records() if record.get("event") == "request" and record["route"] == "analyze"
+    ]
+    assert [record["status"] for record in requests] == [200, 400]
+    assert requests[0]["caller"] == "gazette"
+    assert set(requests[0]) == {"time", "level", "event", "route", "method", "status", "ms", "caller"}
+    assert len(server.records()) == len(log.splitlines())
+
+
+def test_an_access_log_is_a_choice(tmp_path: Path) -> None:
+    with serving(tmp_path, "--no-access-log") as server:
+        server.analyze("a")
+        assert "route=analyze" not in server.logged()
+
+
+def worker_pids(server: Server) -> list[int]:
+    """Return the processes that answer, found by their parent."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return sorted(pid for pid, line in lines.items() if b"spawn_main" in line)
+
+
+def test_counts_are_added_up_over_workers(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2", "--no-access-log") as server:
+        for _ in range(60):  # every call a connection of its own, so that both workers get some
+            httpx.post(f"{server.address}/v1/score", json=SCORE)
+        assert [count(server, "moderation_requests_total", route="score", status="200") for _ in range(5)] == [60] * 5
+        assert count(server, "moderation_scores_count", label="abuse") == 60
+
+
+def test_killed_workers_come_back_and_counts_stay(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2", "--no-access-log") as server:
+        before = worker_pids(server)
+        assert len(before) == 2
+        for _ in range(20):
+            httpx.post(f"{server.address}/v1/score", json=SCORE)
+        os.kill(before[0], signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(set(worker_pids(server)) - set(before)) < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        for pid in set(worker_pids(server)) & set(before):
+            os.kill(pid, signal.SIGKILL)
+        server.client.close()
+        server.client = httpx.Client(base_url=server.address, timeout=10)
+        time.sleep(1)
+        wait_until_ready(server)
+        assert count(server, "moderation_requests_total", route="score", status="200") == 20
+        assert server.stop() == 0
+
+
+def test_a_terminated_server_finishes_what_it_began(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        body = json.dumps(SCORE).encode()
+        connection.sendall(f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        connection.sendall(body)
+        reply = b""
+        while piece := connection.recv(65_536):
+            reply += piece
+        connection.close()
+        assert reply.startswith(b"HTTP/1.1 200 OK")
+        assert server.process.wait(20) == 0
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupt_ends_it(tmp_path: Path, workers: str) -> None:
+    with serving(tmp_path, "--workers", workers) as server:
+        assert server.stop(signal.SIGINT) == 0
+        assert "Traceback" not in server.logged()
+
+
+def test_overload_is_refused_at_once(tmp_path: Path) -> None:
+    """With room for 4, forty callers at a time get either an answer or 503 with a time to try again."""
+    body = json.dumps({"comment": {"text": "word " * 700}})
+    found: Counter[int] = Counter()
+    retry: set[str | None] = set()
+    lock = threading.Lock()
+
+    def caller(port: int, start: threading.Barrier) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        start.wait()
+        for _ in range(10):
+            connection.request("POST", "/v1/score", body)
+            response = connection.getresponse()
+            response.read()
+            with lock:
+                found[response.status] += 1
+                if response.status == 503:
+                    retry.add(response.headers["retry-after"])
+        connection.close()
+
+    with serving(tmp_path, "--max-waiting", "4", "--no-access-log") as server:
+        start = threading.Barrier(40)
+        threads = [threading.Thread(target=caller, args=(server.port, start)) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(found) == {200, 503}
+        assert found.total() == 400
+        assert retry == {"1"}
+        assert server.client.post("/v1/score", json=SCORE).status_code == 200
+        assert count(server, "moderation_requests_total", route="score", status="503") == found[503]
+
+
+def run(*options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, "serve", *options], capture_output=True, text=True, timeout=60, **more)
+
+
+def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    for workers in ("1", "2"):
+        for option in ("--api-keys", "--coral-secrets", "--policy", "--score-map"):
+            done = run("--port", "0", "--workers", workers, option, missing)
+            assert done.returncode == 2, done.stderr
+            assert done.stderr.startswith("error: ")
+            assert len(done.stderr.splitlines()) == 1
+    assert run("--port", "0", "--bundle", missing).returncode == 3
+    assert run("--feedback-text").returncode == 2
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        done = run("--port", str(taken.getsockname()[1]))
+        assert done.returncode == 2
+        assert re.match(r"error: --host, --port: cannot listen on 127\.0\.0\.1, port \d+: ", done.stderr)
+
+
+def test_another_models_map_is_warned_of(tmp_path: Path, small_bundle: Any) -> None:
+    from moderation.bundle import save_bundle
+
+    save_bundle(small_bundle, tmp_path / "bundle")
+    with serving(tmp_path, "--bundle", str(tmp_path / "bundle")) as server:
+        assert "fitted for another model" in server.logged()
+        assert server.client.get("/v1/model").json()["perspective_map"]["fits"] is False
+        # A model without a head for an attribute does not know the attribute.
+        assert "Unknown requested attribute: PROFANITY" in server.analyze("a", "PROFANITY").text
+        assert server.analyze("a", "THREAT").status_code == 200
+    with serving(tmp_path, "--bundle", str(tmp_path / "bundle"), "--raw-scores") as server:
+        assert "fitted for another model" not in server.logged()
+
+
+def test_an_open_address_without_keys_is_warned_of(tmp_path: Path) -> None:
+    with serving(tmp_path, "--host", "0.0.0.0") as server:
+        assert "may be reached from other machines" in server.logged()
+
+
+def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "starlette.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'starlette'\", name='starlette')\n"
+    )
+    done = run("--port", "0", env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 4
+    assert done.stderr == "error: the server needs starlette: pip install 'moderation[server]'\n"
+
+
+def test_a_hangup_brings_in_a_new_policy_without_a_gap(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('id = "old"\n[thresholds.abuse]\nreview = 0.5\n')
+    with serving(tmp_path, "--workers", "2", "--policy", str(policy)) as server:
+        policy.write_text('id = "new"\n[thresholds.abuse]\nreview = 0.5\n')
+        server.process.send_signal(signal.SIGHUP)
+        found: list[str] = []
+        deadline = time.monotonic() + 30
+        while found[-20:] != ["new"] * 20:
+            assert time.monotonic() < deadline
+            found.append(httpx.get(f"{server.address}/ready").json()["policy"])
+            time.sleep(0.02)
+        assert set(found) <= {"old", "new"}

@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose
 
 from moderation.features import FeatureSettings
 from moderation.text import normalise
-from training.augment import FRIENDLY, MARK, AugmentSettings, augment
-from training.bias import NEUTRAL, fill
+from training.augment import FRIENDLY, MARK, NEUTRAL_FRAMES, AugmentSettings, augment
+from training.bias import IDENTITIES, NEUTRAL, fill
 from training.corpora import LABELS, Row
 from training.curve import learning_curve
 from training.design import DesignSettings, make_design
@@ -60,7 +60,7 @@ def train() -> Table:
 
 
 def test_copies_are_of_our_own_comments_and_keep_their_labels(train: Table) -> None:
-    copies = augment(train, AugmentSettings(disguised=1.0, padded=1.0))
+    copies = augment(train, AugmentSettings(disguised=1.0, padded=1.0, frames=False))
     assert len(copies.rows) == 400
     labels = {row.id: tuple(values) for row, values in zip(train.rows, train.labels.tolist(), strict=True)}
     for row, values in zip(copies.rows, copies.labels.tolist(), strict=True):
@@ -74,7 +74,7 @@ def test_copies_are_of_our_own_comments_and_keep_their_labels(train: Table) -> N
 def test_who_is_spoken_of_is_swapped_with_its_article() -> None:
     copies = augment(
         table_of([own(0, "A Buddhist woman and an atheist man; the Buddhist sang.")]),
-        AugmentSettings(0.0, 0.0, swaps=20),
+        AugmentSettings(0.0, 0.0, swaps=20, frames=False),
     )
     assert len(copies.rows) == 20
     for row in copies.rows:
@@ -85,9 +85,17 @@ def test_who_is_spoken_of_is_swapped_with_its_article() -> None:
     assert len({row.text for row in copies.rows}) > 5
 
 
+def test_every_identity_stands_in_every_neutral_sentence() -> None:
+    frames = augment(table_of([own(0, "Rain.")]), AugmentSettings(0.0, 0.0, swaps=0))
+    assert len(frames.rows) == len(NEUTRAL_FRAMES) * sum(map(len, IDENTITIES.values()))
+    assert not frames.labels.any()
+    assert "An Indigenous friend told me about the new tram line." in {row.text for row in frames.rows}
+
+
 def test_what_is_measured_with_is_not_what_is_taught_with() -> None:
     taught = {normalise(sentence) for sentence in FRIENDLY}
     assert not any(sentence in normalise(_FRIENDLY) for sentence in taught)
+    assert not set(NEUTRAL) & set(NEUTRAL_FRAMES)
     assert not taught & {normalise(sentence) for sentence in fill(NEUTRAL, "Muslim")}
 
 

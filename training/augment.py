@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moderation.text import normalise
-from training.bias import IDENTITIES
+from training.bias import IDENTITIES, fill
+from training.corpora import LABELS, Row
 from training.evasion import elongated, joined, leet, spaced, starred, swapped
 from training.fit import OWN
 from training.splits import Table, bucket
@@ -31,7 +32,7 @@ DISGUISES: tuple[Callable[[str, random.Random], str], ...] = (
     leet,
     spaced,
 )
-"""What is done to a copy; stars twice, for the normaliser cannot see through them."""
+"""What is done to a copy; stars three times, for the normaliser cannot see through them."""
 
 FRIENDLY = (
     "Thanks for this thoughtful piece.",
@@ -61,6 +62,46 @@ FRIENDLY = (
 )
 """Harmless words to hide behind, written for this project; the evasion measure uses others."""
 
+NEUTRAL_FRAMES = (
+    "My {} cousin plays the cello in an orchestra.",
+    "Our {} dentist retires in June and we will miss her.",
+    "Two {} brothers opened a bakery on the corner.",
+    "I had lunch with a {} colleague from the second floor.",
+    "There is a {} choir that sings in the park on Sundays.",
+    "Three {} nurses work on my mother's ward.",
+    "Her best friend is {} and they have known each other since school.",
+    "He is {}, like his father and his grandfather.",
+    "They are {}. So what?",
+    "As a {} reader of this paper I enjoyed the interview.",
+    "I'm {} and I have lived on this street for thirty years.",
+    "We are a {} couple with two children and a dog.",
+    "A {} lawyer from Leeds will lead the inquiry.",
+    "Some {} parents asked for a later start of school.",
+    "Young {} writers read from their new books last night.",
+    "The museum shows {} painters of the last century.",
+    "{} voters split evenly between the two parties.",
+    "{} shopkeepers say that trade was slow this summer.",
+    "More {} women study engineering than ten years ago.",
+    "Most {} men I know like football and hate queues.",
+    "The {} community raised money for the new roof.",
+    "A survey of {} households found higher rents everywhere.",
+    "My landlord is {} and he fixed the boiler the same day.",
+    "The bus driver, a {} woman, waited for me. Thank you!",
+    "It was a {} engineer who built this bridge.",
+    "The film is about a {} teenager who wants to be a pilot.",
+    "Why was no {} candidate invited to the debate?",
+    "Every {} person I asked had a different opinion.",
+    "{} people pay the same taxes as the rest of us.",
+    "Being {} has nothing to do with how well you drive.",
+    "The mayor, who is {}, opened the swimming pool.",
+    "My son married a {} girl and the wedding was lovely.",
+    "The police are looking for witnesses, among them a {} man with a bicycle.",
+    "Not all {} people think alike, and why should they?",
+    "A {} friend told me about the new tram line.",
+    "The {} team won the quiz again.",
+)
+"""Harmless sentences that every identity is put into (Dixon et al. 2018); the measure of bias uses others."""
+
 _FIXED = ("religion", "nationality", "orientation", "gender", "origin", "ability")
 _NAMES = {name for group in _FIXED for name in IDENTITIES[group]} | {
     "Black",
@@ -79,12 +120,14 @@ _IDENTITY = re.compile(rf"\b(?:(an?) )?({'|'.join(_SWAPPABLE)})\b", re.IGNORECAS
 class AugmentSettings:
     """How many copies are made, as a share of our own comments (of each kind)."""
 
-    disguised: float = 0.4
+    disguised: float = 0.5
     """Copies in disguise."""
     padded: float = 0.4
     """Copies between harmless sentences."""
     swaps: int = 2
     """Copies with another identity, for every comment that names one."""
+    frames: bool = True
+    """Whether every identity is put into `NEUTRAL_FRAMES`."""
 
 
 def augment(train: Table, settings: AugmentSettings) -> Table:
@@ -105,7 +148,23 @@ def augment(train: Table, settings: AugmentSettings) -> Table:
     rows = [
         replace(train.rows[place], id=f"{train.rows[place].id}{MARK}{kind}", text=text) for place, kind, text in found
     ]
-    return Table(rows, [normalise(text) for _, _, text in found], train.labels[places], np.array(train.parts[places]))
+    copies = Table(rows, [normalise(text) for _, _, text in found], train.labels[places], np.array(train.parts[places]))
+    return joined_tables(copies, _frames()) if settings.frames and own else copies
+
+
+def _frames() -> Table:
+    """Return `NEUTRAL_FRAMES` with every identity put in; all of them are harmless."""
+    words = [word for group in IDENTITIES.values() for word in group]
+    texts = [text for word in words for text in fill(NEUTRAL_FRAMES, word)]
+    labels: dict[str, float | None] = dict.fromkeys(LABELS, 0)
+    rows = [
+        Row(OWN, f"frame-{number}{MARK}frame", text, None, labels, None, None, "neutral frames", {"pair": None})
+        for number, text in enumerate(texts)
+    ]
+    count = len(rows)
+    return Table(
+        rows, [normalise(text) for text in texts], np.zeros((count, len(LABELS)), np.int8), np.full(count, "train")
+    )
 
 
 def joined_tables(first: Table, second: Table) -> Table:

@@ -23,11 +23,11 @@ class FitSettings:
     """scikit-learn's C."""
     corpus_power: float = 0.5
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
-    own_factor: float = 1.5
+    own_factor: float = 1.0
     """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
-    tolerance: float = 1e-4
+    tolerance: float = 2e-6
     """scikit-learn's tol."""
-    most_steps: int = 120
+    most_steps: int = 250
     """scikit-learn's max_iter."""
 
 

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 class FitSettings:
     """How the heads are fitted."""
 
-    inverse_strength: float = 1.0
+    inverse_strength: float = 0.3
     """scikit-learn's C."""
     corpus_power: float = 0.5
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
@@ -27,7 +27,7 @@ class FitSettings:
     """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
     tolerance: float = 2e-6
     """scikit-learn's tol."""
-    most_steps: int = 250
+    most_steps: int = 200
     """scikit-learn's max_iter."""
 
 

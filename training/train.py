@@ -68,11 +68,11 @@ class TrainSettings:
     """Which n-grams to look at."""
     min_rows_words: int = 6
     """In how many texts a word n-gram must stand."""
-    min_rows_chars: int = 16
+    min_rows_chars: int = 18
     """In how many texts a character n-gram must stand."""
     fit: FitSettings = field(default_factory=FitSettings)
     """How the heads are fitted that public corpora teach well."""
-    fit_violence: FitSettings = field(default_factory=lambda: FitSettings(inverse_strength=3.0, own_factor=3.0))
+    fit_violence: FitSettings = field(default_factory=lambda: FitSettings(inverse_strength=2.0, own_factor=2.0))
     """How those of `VIOLENCE` are fitted, which our own comments teach best."""
     base_rates: Mapping[str, float] = field(default_factory=lambda: dict(BASE_RATES))
     """Share of comments that carry each label, for calibration."""

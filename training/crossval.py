@@ -70,12 +70,13 @@ def cross_validate(table: Table, settings: TrainSettings, label: str, *, jobs: i
     The vocabulary is that of all rows, so that only the weights are put to the test. Raises `ValueError` when no fold
     holds enough rows of both kinds.
     """
-    design = make_design(table.part("train"), [], settings.design, jobs=jobs)
-    table, measured = design.table, ~design.copies
-    truth = table.labels[:, LABELS.index(label)]
-    folds = [fold for fold in folds_of(table) if _enough(truth[fold.rows & measured])]
-    if not folds:
+    place, table = LABELS.index(label), table.part("train")
+    names = {fold.name for fold in folds_of(table) if _enough(table.labels[fold.rows, place])}
+    if not names:
         raise ValueError(f"{label}: expected a corpus with {FEWEST} rows with the label and {FEWEST} without, got none")
+    design = make_design(table, [], settings.design, jobs=jobs)
+    truth = design.table.labels[:, place]
+    folds = [fold for fold in folds_of(design.table) if fold.name in names]
     found = Parallel(n_jobs=jobs)(delayed(_one)(design, truth, fold, settings.fit) for fold in folds)
     aucs = {fold.name: auc for fold, (auc, _, _) in zip(folds, found, strict=True)}
     right, pairs = (sum(counts[place] for counts in found) for place in (1, 2))

@@ -106,7 +106,7 @@ def score(
     if min_score is not None and not 0 <= min_score <= 1:
         raise InputError(f"--min-score: expected a probability from 0 to 1, got {min_score}")
     kind = _output_format(to, output)
-    sources = _sources(files or [Path("-")], form)
+    sources = inputs_of(files or [Path("-")], form)
     # A thread is small and is read by a person: every comment of it gets its reasons.
     pages = all(source.form == "page" for source in sources)
     order = sort or ("severity" if kind is OutputFormat.table or pages else "none")
@@ -165,7 +165,7 @@ class _Run:
                 with whole_file(self.output) as out:
                     self._convert(partial.reader(), out)
                 partial.discard()
-            return partial.progress.totals
+            return partial.totals
 
     def _about(self) -> dict[str, Any]:
         from dataclasses import asdict
@@ -210,7 +210,7 @@ class _Run:
             with _text_output(self.output) as text:
                 terminal.print_table(map(json.loads, lines), text, shown, self.setup.request.fields)
             return
-        with whole_file(self.output) if self.output else _standard_output() as out:
+        with whole_file(self.output) if self.output else standard_output() as out:
             self._convert(lines, out)
 
     def _convert(self, lines: Iterable[bytes], out: IO[bytes]) -> None:
@@ -244,7 +244,8 @@ def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
     return OutputFormat.csv if ".csv" in output.suffixes else OutputFormat.jsonl
 
 
-def _sources(inputs: list[Path], form: InputFormat) -> list[_Source]:
+def inputs_of(inputs: list[Path], form: InputFormat) -> list[_Source]:
+    """Look at all inputs; raise `InputError` when one cannot be opened, or standard input is asked for twice."""
     sources = [_look(path, form) for path in inputs]
     if sum(source.path is None for source in sources) > 1:
         raise InputError("standard input (-) can be read only once")
@@ -314,7 +315,8 @@ def _raw(path: Path | None) -> BinaryIO:
 
 
 @contextmanager
-def _standard_output() -> Iterator[BinaryIO]:
+def standard_output() -> Iterator[BinaryIO]:
+    """Give standard output for bytes; a reader that goes away ends the process silently."""
     # With PYTHONUNBUFFERED the stream is raw, and a raw write may stop half-way without saying so.
     raw = sys.stdout.buffer
     out = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
@@ -370,7 +372,7 @@ def extract(
     source = _look(page, InputFormat.page)
     with source.open() as plain, readable(source.name):
         comments = read_page(plain.read(), name=source.name)
-    with whole_file(output) if output else _standard_output() as out:
+    with whole_file(output) if output else standard_output() as out:
         write_jsonl((comment.to_json() for comment in comments), out)
 
 

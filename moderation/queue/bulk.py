@@ -13,7 +13,7 @@ from moderation.queue.database import Database
 from moderation.queue.desk import SENIOR, Desk, decision_values
 from moderation.queue.listing import Listing
 from moderation.queue.outbox import announce
-from moderation.queue.outcome import AFTER, FINAL, active, lock, settle
+from moderation.queue.outcome import AFTER, FINAL, active, lock, settle, standing
 from moderation.queue.rows import counted, entries, entry, filtered, in_range
 from moderation.queue.schema import bulks, comments, decisions, scores, users
 from moderation.queue.values import Bulk, Filter, Preview, Ruling
@@ -163,26 +163,28 @@ class Bulks:
                 .order_by(decisions.c.comment_id)
             ).all()
             for some in _chunks(made):
-                self._take_back(connection, some, user.id, ref)
+                self._take_back(connection, some, user.id)
             return _bulk(_row(connection, ref))
 
-    def _take_back(self, connection: Connection, made: Sequence[Row[Any]], user: int, ref: int) -> None:
+    def _take_back(self, connection: Connection, made: Sequence[Row[Any]], user: int) -> None:
         rows = lock(connection, [one.comment_id for one in made])
-        standing_now = active(connection, [row.id for row in rows])
+        made_on = active(connection, [row.id for row in rows])
         number = {one.comment_id: one.id for one in made}
         still = [
             row for row in rows
-            if any(one.id == number[row.id] for one in standing_now.get(row.id, []))
-            and not any(one.stage in FINAL for one in standing_now[row.id])
+            if any(one.id == number[row.id] for one in made_on.get(row.id, []))
+            and not any(one.stage in FINAL for one in made_on[row.id])
         ]  # fmt: skip
         if not still:
             return
         now = self._database.now()
+        after = {
+            row.id: standing(row.base, row.double, [d for d in made_on[row.id] if d.id != number[row.id]]).state
+            for row in still
+        }
         values = decision_values(connection, still, user, Ruling("undo"), "undo", now, "queued")
         for one in values:
-            rest = [d for d in standing_now[one["comment_id"]] if d.id != number[one["comment_id"]]]
-            one |= {"undoes": number[one["comment_id"]], "after": AFTER[rest[-1].act] if rest else "queued",
-                    "automation": "none"}  # fmt: skip
+            one |= {"undoes": number[one["comment_id"]], "after": after[one["comment_id"]]}
         undone = list(connection.scalars(insert(decisions).returning(decisions.c.id), values))
         settle(self._database, connection, [row.id for row in still])
         announce(self._database, connection, undone)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from moderation.queue.columns import Moment
 from moderation.queue.database import Database
 from moderation.queue.rows import (
     MAX_REASONS,
+    WAITING,
     comment_of,
     counted,
     entries,
@@ -167,6 +169,19 @@ class Listing:
             for bar, n in connection.execute(query):
                 found[min(int(bar), bars - 1)] += n
         return [Bar(k / bars, (k + 1) / bars, found[k]) for k in range(bars)]
+
+    def waiting(self, site: str) -> Iterator[tuple[Comment, str, str]]:
+        """Yield all waiting comments of a site, whole, with the model and the policy that scored them."""
+        last = 0
+        query = entries().add_columns(versions.c.policy_id).where(comments.c.site == site, WAITING)
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(comments.c.id > last).order_by(comments.c.id).limit(500)).all()
+            if not rows:
+                return
+            for row in rows:
+                yield comment_of(row), row.model_id, row.policy_id
+            last = rows[-1].id
 
     def sites(self) -> list[str]:
         """Return the names of all sites."""

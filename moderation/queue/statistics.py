@@ -142,9 +142,7 @@ class Statistics:
     def _overturned(
         self, connection: Connection, since: datetime | None, limit: int | None = None
     ) -> list[tuple[Past, Past]]:
-        later = pasts(
-            connection, decisions.c.stage.in_((*FINAL, "second")), decisions.c.act != "escalate", *_since(since)
-        )
+        later = pasts(connection, decisions.c.stage.in_(FINAL), decisions.c.act != "escalate", *_since(since))
         later = [one for one in later if not one.undone][::-1]
         refs = {one.comment_ref for one in later}
         before: dict[int, list[Past]] = defaultdict(list)
@@ -158,7 +156,7 @@ class Statistics:
                 if other.ref < one.ref and other.version == one.version and not other.undone
                 and other.decision.moderator != one.decision.moderator
             ]  # fmt: skip
-            if one.stage != "second" and earlier and earlier[-1].decision.act != one.decision.act:
+            if earlier and earlier[-1].decision.act != one.decision.act:
                 found.append((earlier[-1], one))
         return found[:limit]
 

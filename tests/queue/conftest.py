@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from moderation import Article, Comment, Score, Span, Verdict
 from moderation.queue import Incoming, Intake, Store
 from moderation.queue.people import People
+from moderation.queue.schema import metadata
 
 PASSWORD = "a long password"
 ADMIN = os.environ.get("MODERATION_TEST_POSTGRES", "postgresql+psycopg:///postgres")
@@ -95,38 +96,32 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Callable[[str], str]]:
-    """A maker of PostgreSQL databases, by name; all are dropped at the end."""
-    engine = create_engine(ADMIN, isolation_level="AUTOCOMMIT")
-    made = []
-
-    def make(name: str, template: str = "template0") -> str:
-        with engine.connect() as connection:
-            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
-        made.append(name)
-        return engine.url.set(database=name).render_as_string(hide_password=False)
-
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL database of this process's own, with the schema; dropped at the end."""
+    engine, name = create_engine(ADMIN, isolation_level="AUTOCOMMIT"), f"moderation_{uuid.uuid4().hex}"
     try:
-        with engine.connect():
-            pass
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
     except OperationalError:
         pytest.skip("needs a PostgreSQL server: set MODERATION_TEST_POSTGRES to the URL of a database on it")
+    address = engine.url.set(database=name).render_as_string(hide_password=False)
+    Store.open(address).close()
     try:
-        yield make
+        yield address
     finally:
         with engine.connect() as connection:
-            for name in made:
-                connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
         engine.dispose()
 
 
-@pytest.fixture(scope="session")
-def postgres_template(postgres: Callable[..., str]) -> str:
-    """The name of a furnished PostgreSQL database to copy."""
-    name = f"moderation_{uuid.uuid4().hex}"
-    with Store.open(postgres(name)) as store:
-        furnish(store)
-    return name
+def empty(address: str) -> None:
+    """Empty all tables of a PostgreSQL database, decisions too, which its triggers forbid to everybody else."""
+    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    engine = create_engine(address)
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -135,8 +130,11 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "queue.db")
         return str(tmp_path / "queue.db")
-    make, template = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")
-    return str(make(f"moderation_{uuid.uuid4().hex}", template))
+    address: str = request.getfixturevalue("postgres")
+    empty(address)
+    with Store.open(address) as store:
+        furnish(store)
+    return address
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from moderation.queue import Session
 
@@ -188,6 +189,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "hidden": hidden,
     "plural": plural,
     "web": web,
+    "query": lambda values: urlencode(values, errors="replace"),  # names may hold lone surrogates
     "state": lambda name: STATES.get(name, name),
     "act": lambda name: ACTS.get(name, name),
     "stage": lambda name: STAGES.get(name, name),

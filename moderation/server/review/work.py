@@ -86,8 +86,8 @@ def hold(visit: Visit) -> Response:
 
 
 def release(visit: Visit) -> Response:
-    """Give comments back, as when the page is left."""
-    refs = _refs(visit)
+    """Give comments back, these or all, as when the page is left."""
+    refs = None if visit.field("all") else _refs(visit)
     return visit.json({"released": visit.store.desk.release(visit.name, refs)})
 
 
@@ -234,6 +234,3 @@ def _refs(visit: Visit) -> list[int]:
     if len(given) > 50 or not all(part.isdecimal() and len(part) < 16 for part in given):
         raise InputError("refs: expected at most 50 numbers with commas between them")
     return [int(part) for part in given]
-
-
-

@@ -1,0 +1,92 @@
+"""From comments to the moderators' queue: score them, judge them, put them in. The queue itself knows no scorer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from moderation.comment import Comment, Span
+from moderation.policy import Policy
+from moderation.queue import Arrived, Filter, Incoming, Intake, Ruling, Store
+from moderation.scorer import Scorer, batches
+
+MOST_SPANS = 40
+"""Words kept per label for the page to highlight, heaviest first."""
+
+DEMO = Path(__file__).parent / "demo.jsonl"
+"""Invented comments under three invented stories, the sample thread among them."""
+
+DEMO_NAME, DEMO_PASSWORD = "demo", "demonstration"
+"""The account of a demonstration."""
+
+DEMO_RULINGS = {
+    "3": Ruling("reject", reason="ABUSE"),
+    "6": Ruling("approve"),
+    "7": Ruling("approve"),
+    "28": Ruling("escalate", note="A figure of speech among fans, or a wish that he be shot?"),
+}
+"""What a moderator of the demonstration has decided, where the comment is in the queue."""
+
+
+def incoming(comments: Iterable[Comment], scorer: Scorer, policy: Policy) -> Iterator[Incoming]:
+    """Score and judge comments in order, a batch at a time; they are explained only if they go into the queue."""
+    for batch in batches(comments, lambda comment: len(comment.text)):
+        for comment, score in zip(batch, scorer.score_many(batch), strict=True):
+            spans = partial(heaviest, scorer, comment)
+            yield Incoming(comment, score, policy.decide(score), policy.severity(score), spans)
+
+
+def heaviest(scorer: Scorer, comment: Comment) -> tuple[Span, ...]:
+    """Return the words that pulled hardest towards each label, at most `MOST_SPANS` of them, in the text's order."""
+    explanation = scorer.explain(comment)
+    kept = [span for label in scorer.labels for span in explanation.reasons(label, MOST_SPANS)]
+    return tuple(sorted(kept, key=lambda span: (span.start, span.label)))
+
+
+def take_in(
+    store: Store,
+    comments: Iterable[Comment],
+    scorer: Scorer,
+    policy: Policy,
+    *,
+    site: str,
+    intake: Intake | None = None,
+) -> Arrived:
+    """Score comments and put them into the queue; see `Arrivals.put`."""
+    return store.arrivals.put(incoming(comments, scorer, policy), site=site, intake=intake)
+
+
+def rescore(store: Store, scorer: Scorer, policy: Policy) -> int:
+    """Score what waits with the present model and policy, as after a change of either; return how many changed."""
+    changed = 0
+    for site in store.listing.sites():
+        stale = (
+            comment
+            for comment, model, rules in store.listing.waiting(site)
+            if (model, rules) != (scorer.model_id, policy.id)
+        )
+        changed += take_in(store, stale, scorer, policy, site=site).rescored
+    return changed
+
+
+def make_demo(store: Store, scorer: Scorer, policy: Policy) -> tuple[str, str]:
+    """Fill an empty store with a demonstration; return name and password of its account, which is an admin's.
+
+    Two more accounts, which nobody can sign in to, have decided on a few comments. Doing it again changes nothing.
+    """
+    known = {user.name for user in store.people.all()}
+    for name, role in ((DEMO_NAME, "admin"), ("robin", "moderator"), ("kim", "senior")):
+        if name not in known:
+            store.people.add(name, role, DEMO_PASSWORD if name == DEMO_NAME else None)  # type: ignore[arg-type]
+    comments = [Comment.from_json(json.loads(line)) for line in DEMO.read_text(encoding="utf-8").splitlines()]
+    take_in(store, comments, scorer, policy, site="example", intake=Intake(sample=0.1, double=0.1))
+    if not known:
+        for item in store.desk.claim("robin", Filter(site="example"), hold=50):
+            if ruling := DEMO_RULINGS.get(item.comment.id):
+                store.desk.decide("robin", item.ref, ruling)
+        store.desk.release("robin")
+        if store.listing.count(Filter(state="rejected", site="example")):
+            store.appeals.open("example", "3", statement="I called them clowns. So does half the town.")
+    return DEMO_NAME, DEMO_PASSWORD

@@ -1,0 +1,161 @@
+"""The commands of the queue as their user meets them: a real process on a real database."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moderation import Comment, Policy, Scorer
+from moderation.intake import DEMO, heaviest, incoming, make_demo, rescore, take_in
+from moderation.queue import Filter, Intake, Ruling, Store
+from tests.conftest import ROOT
+from tests.queue.conftest import PASSWORD, PLAIN
+from tests.queue.conftest import incoming as made_up
+from tests.test_cli import run
+
+SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
+
+
+def test_a_days_work(where: str, tmp_path: Path) -> None:
+    _, err = run("queue", "import", SAMPLE, "--site", "gazette", "--sample", "0", "-d", where)
+    assert "13 new" in err
+    _, err = run("queue", "import", SAMPLE, "--site", "gazette", "-d", where)
+    assert "13 unchanged; 0 wait" in err
+    with Store.open(where, mix=0) as store:
+        assert {entry.article_ref for entry in store.listing.page().entries} == {1}
+        [item] = store.desk.claim("ada")
+        assert item.version.verdict.reasons
+        store.desk.decide("ada", item.ref, Ruling("reject", reason="THREAT"))
+    out, _ = run("queue", "status", "-d", where)
+    assert "wait for a person" in out
+    run("queue", "export", "-d", where, "-o", tmp_path / "out.jsonl")
+    [record] = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert (record["threat"], record["decision"]["moderator"]) == (1, "ada")
+    out, _ = run("queue", "export", "-d", where, "--to", "statements")
+    assert json.loads(out)["category"] == "STATEMENT_CATEGORY_VIOLENCE"
+    out, _ = run("queue", "export", "-d", where, "--to", "csv", "--since", "2999-01-01")
+    assert out.count("\n") == 1
+    _, err = run("queue", "erase", "-d", where, "--site", "gazette", "--author", str(item.comment.author))
+    assert "erased" in err
+    _, err = run("queue", "purge", "-d", where, "--older-than", "0", "--waiting")
+    assert "deleted" in err
+
+
+def test_rows_in_error_are_named_and_the_rest_goes_in(tmp_path: Path) -> None:
+    database = tmp_path / "queue.db"
+    data = b'{"id": "1", "text": "one"}\nnonsense\n{"id": "3", "text": "three"}\n'
+    _, err = run("queue", "import", "-", "--site", "x", "-d", database, stdin=data, code=1)
+    assert "2 new" in err
+    assert "standard input, line 2: not JSON" in err
+
+
+def test_people(tmp_path: Path) -> None:
+    database = tmp_path / "queue.db"
+    run("users", "add", "root", "--role", "admin", "--stdin", "-d", database, stdin=PASSWORD.encode() + b"\n")
+    run("users", "add", "ada", "--stdin", "-d", database, stdin=PASSWORD.encode() + b"\n")
+    run("users", "role", "ada", "senior", "-d", database)
+    run("users", "disable", "ada", "-d", database)
+    out, _ = run("users", "list", "-d", database)
+    assert [line.split("\t")[:3] for line in out.splitlines()] == [
+        ["ada", "senior", "disabled"],
+        ["root", "admin", "active"],
+    ]
+    run("users", "enable", "ada", "-d", database)
+    run("users", "password", "ada", "--stdin", "-d", database, stdin=b"another password\n")
+    secret, _ = run("users", "token", "root", "--for", "the site", "--scope", "queue", "-d", database)
+    with Store.open(database) as store:
+        assert store.people.sign_in("ada", "another password")
+        assert store.people.token(secret.strip(), "queue")
+    run("users", "revoke", "1", "-d", database)
+    out, _ = run("users", "tokens", "-d", database)
+    assert out.strip().endswith("revoked")
+    _, err = run("users", "add", "ada", "--stdin", "-d", database, stdin=PASSWORD.encode(), code=1)
+    assert "already" in err
+    _, err = run("users", "add", "bob", "--stdin", "-d", database, stdin=b"short\n", code=2)
+    assert "10 to 1000 characters" in err
+    assert "short" not in err
+
+
+def test_webhooks(tmp_path: Path) -> None:
+    database = tmp_path / "queue.db"
+    secret, _ = run("queue", "webhooks", "add", "http://127.0.0.1:9/", "-d", database)
+    assert secret.startswith("whsec_")
+    assert run("queue", "webhooks", "rotate", "1", "-d", database)[0] != secret
+    with Store.open(database, mix=0) as store:
+        store.people.add("ada", "moderator")
+        store.arrivals.put([made_up(1)], site="gazette", intake=PLAIN)
+        [item] = store.desk.claim("ada")
+        store.desk.decide("ada", item.ref, Ruling("approve"))
+    _, err = run("queue", "deliver", "-d", database, code=1)
+    assert "1 did not" in err
+    assert "1 pending" in run("queue", "webhooks", "list", "-d", database)[0]
+    run("queue", "webhooks", "remove", "1", "-d", database)
+    assert run("queue", "webhooks", "list", "-d", database)[0] == ""
+
+
+# (arguments, part of the message, exit code)
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (("status", "-d", "mysql://x/y"), "expected a path", 2),
+        (("status", "-d", "/nowhere/at/all.db"), "cannot be reached", 5),
+        (("export", "--since", "yesterday"), "--since: expected a day", 2),
+        (("import", "/nowhere.jsonl", "--site", "x"), "cannot be opened", 2),
+        (("import", str(SAMPLE), "--site", "x", "--sample", "2"), "from 0 to 1", 2),
+    ],
+)
+def test_wrong_input_is_told(tmp_path: Path, arguments: tuple[str, ...], message: str, code: int) -> None:
+    assert message in run("queue", *arguments, code=code, cwd=tmp_path)[1]
+
+
+def test_the_demonstration(tmp_path: Path) -> None:
+    for _ in range(2):
+        out, _ = run("queue", "demo", "-d", tmp_path / "demo.db")
+        assert "Sign in as demo" in out
+    with Store.open(tmp_path / "demo.db") as store:
+        assert store.people.sign_in("demo", "demonstration")[1].user.role == "admin"
+        assert store.listing.counts().waiting > 5
+        assert store.listing.counts().appeals == 1
+
+
+def test_the_demonstration_holds_the_sample_thread() -> None:
+    def texts(path: Path) -> list[str]:
+        return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+    assert texts(DEMO)[:13] == texts(SAMPLE)
+
+
+def test_the_demonstration_can_be_made_from_python(store: Store, shipped: Scorer) -> None:
+    name, password = make_demo(store, shipped, Policy.load())
+    assert store.people.sign_in(name, password)
+
+
+def test_spans_are_the_heaviest_words_of_every_label(small_scorer: Scorer) -> None:
+    comment = Comment("1", "You are a pathetic little liar, burn the house down.")
+    spans = heaviest(small_scorer, comment)
+    assert list(spans) == sorted(spans, key=lambda span: (span.start, span.label))
+    assert all(span.weight > 0 for span in spans)
+    whole = [span for span in small_scorer.explain(comment).spans if span.weight > 0]
+    assert set(spans) == set(whole)
+
+
+def test_scores_are_those_of_the_scorer(shipped: Scorer) -> None:
+    comments = [Comment(str(n), text) for n, text in enumerate(["Burn his house down.", "A lovely garden."])]
+    found = list(incoming(comments, shipped, Policy.load()))
+    assert [one.score for one in found] == list(shipped.score_many(comments))
+    assert found[0].verdict.action != "allow"
+
+
+def test_what_waits_is_scored_anew_after_a_change_of_policy(store: Store, shipped: Scorer) -> None:
+    comments = [Comment("1", "Somebody ought to burn his house down tonight.")]
+    policies = [
+        Policy.parse(f'id = "{name}"\n[thresholds.incitement]\nreview = {review}')
+        for name, review in (("a", 0.01), ("b", 1))
+    ]
+    take_in(store, comments, shipped, policies[0], site="gazette", intake=Intake(sample=0, double=0))
+    assert store.listing.count(Filter()) == 1
+    assert rescore(store, shipped, policies[0]) == 0
+    assert rescore(store, shipped, policies[1]) == 1
+    assert store.listing.item(1).version.verdict.policy_id == "b"

@@ -1,0 +1,155 @@
+"""Decisions leave the queue."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+from moderation.formats.rows import Fields, read_rows
+from moderation.queue import Filter, Intake, Ruling, Store
+from moderation.queue.exports import safe_cell
+from tests.queue.conftest import PLAIN, Clock, incoming
+from training.evaluate import set_of_rows
+
+
+@pytest.fixture
+def decided(filled: Store) -> Store:
+    """A store in which c19 is rejected as a threat, c18 as spam, c17 approved, c16 escalated, c15 undone."""
+    rulings = [
+        Ruling("reject", reason="THREAT", note="see c3"),
+        Ruling("reject", reason="SPAM"),
+        Ruling("approve"),
+        Ruling("escalate", note="?"),
+        Ruling("approve"),
+    ]
+    for ruling in rulings:
+        [item] = filled.desk.claim("ada")
+        made = filled.desk.decide("ada", item.ref, ruling)
+    filled.desk.undo("ada", made.past.ref)
+    return filled
+
+
+def lines(chunks: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in b"".join(chunks).splitlines()]
+
+
+def test_training_reads_decisions_as_labels(decided: Store) -> None:
+    stream = io.BufferedReader(io.BytesIO(b"".join(decided.exports.jsonl())))  # type: ignore[arg-type]
+    labelled = set_of_rows("site", list(read_rows(stream, "jsonl", Fields())))
+    assert list(labelled.ids) == ["c19", "c18", "c17", "c16"]
+    truth = {label: values.tolist() for label, values in labelled.truth.items()}
+    assert truth["incitement"] == [1, -1, 0, -1]
+    assert truth["threat"] == [1, -1, 0, -1]
+    assert truth["abuse"] == [-1, -1, 0, -1]
+    assert truth["profanity"] == [-1, -1, -1, -1]
+    assert labelled.texts[0] == "text 19 you clown"
+
+
+def test_a_record_says_who_decided_what(decided: Store) -> None:
+    first = next(decided.exports.records())
+    decision = first["decision"]
+    assert (decision["moderator"], decision["act"], decision["reason"], decision["note"]) == (
+        "ada",
+        "reject",
+        "THREAT",
+        "see c3",
+    )
+    assert (decision["model_id"], decision["automation"], decision["sampled"]) == ("m1", "none", False)
+
+
+def test_a_later_decision_replaces_the_first(decided: Store) -> None:
+    ref = decided.listing.find("gazette", "c19")
+    assert ref is not None
+    decided.desk.decide("sue", ref, Ruling("approve"), revise=True)
+    found = {record["id"]: record for record in decided.exports.records()}
+    assert (found["c19"]["decision"]["moderator"], found["c19"]["threat"]) == ("sue", 0)
+    assert len(found) == 4
+
+
+def test_disagreement_teaches_nothing(store: Store) -> None:
+    store.arrivals.put([incoming(1)], site="gazette", intake=Intake(sample=0, double=1))
+    for name, ruling in (("ada", Ruling("approve")), ("bob", Ruling("reject", reason="ABUSE"))):
+        [item] = store.desk.claim(name)
+        store.desk.decide(name, item.ref, ruling)
+    [record] = store.exports.records()
+    assert "abuse" not in record
+
+
+def test_since_and_site(decided: Store, clock: Clock) -> None:
+    clock.forward(days=1)
+    since = clock()
+    decided.arrivals.put([incoming(1)], site="herald", intake=PLAIN)
+    [item] = decided.desk.claim("ada", Filter(site="herald"))
+    decided.desk.decide("ada", item.ref, Ruling("approve"))
+    assert [record["site"] for record in decided.exports.records(since=since)] == ["herald"]
+    assert [record["site"] for record in decided.exports.records(site="herald")] == ["herald"]
+
+
+# What a spreadsheet takes for a formula, and what it does not.
+@pytest.mark.parametrize(
+    ("cell", "safe"),
+    [
+        ("=1+1", False), ("+1", False), ("-1", False), ("@SUM(A1)", False), ("\t=1", False), ("\r=1", False),
+        ("  =1", False), ("＝1+1", False), ("a=1", True), ("", True), ("'quoted", True),
+    ],
+)  # fmt: skip
+def test_no_cell_is_a_formula(cell: str, safe: bool) -> None:
+    assert safe_cell(cell) == (cell if safe else "'" + cell)
+
+
+def test_csv(decided: Store) -> None:
+    text = '=HYPERLINK("http://evil.example")\r\n"quoted", and; more'
+    decided.arrivals.put([incoming(50, 0.99, text=text)], site="gazette", intake=PLAIN)
+    [item] = decided.desk.claim("ada")
+    decided.desk.decide("ada", item.ref, Ruling("reject", reason="SPAM", note="@me"))
+    rows = list(csv.DictReader(io.StringIO(b"".join(decided.exports.csv()).decode(), newline="")))
+    assert [row["act"] for row in rows] == ["reject", "reject", "approve", "escalate", "reject"]
+    assert (rows[0]["threat"], rows[1]["threat"], rows[2]["threat"]) == ("1", "", "0")
+    assert (rows[-1]["text"], rows[-1]["note"]) == ("'" + text, "'@me")
+
+
+def test_an_empty_csv_has_its_header(store: Store) -> None:
+    assert b"".join(store.exports.csv()).startswith(b"id,site,")
+    assert b"".join(store.exports.jsonl()) == b""
+
+
+def test_statements_of_reasons(decided: Store) -> None:
+    threat, spam = lines(decided.exports.statements())
+    assert threat == {
+        "puid": "gazette-c19-1",
+        "decision_visibility": ["DECISION_VISIBILITY_CONTENT_REMOVED"],
+        "decision_ground": "DECISION_GROUND_ILLEGAL_CONTENT",
+        "illegal_content_legal_ground": "Comments may not threaten anybody.",
+        "illegal_content_explanation": "The comment threatens somebody with harm.",
+        "decision_facts": "The comment threatens somebody with harm.",
+        "category": "STATEMENT_CATEGORY_VIOLENCE",
+        "content_type": ["CONTENT_TYPE_TEXT"],
+        "application_date": "2026-03-04",
+        "source_type": "SOURCE_VOLUNTARY",
+        "automated_detection": "Yes",
+        "automated_decision": "AUTOMATED_DECISION_NOT_AUTOMATED",
+        "territorial_scope": ["EU", "EEA"],
+    }
+    assert spam["decision_ground"] == "DECISION_GROUND_INCOMPATIBLE_CONTENT"
+    assert spam["incompatible_content_ground"] == "Comments may not advertise."
+
+
+def test_a_statement_says_when_the_model_took_part(store: Store) -> None:
+    store.arrivals.put([incoming(1, 0.1)], site="gazette", intake=Intake(sample=1, double=0))
+    store.arrivals.put([incoming(2, 0.3)], site="gazette", intake=PLAIN)
+    [item] = store.desk.claim("ada", Filter(high=0.2))
+    store.desk.decide("ada", item.ref, Ruling("reject", reason="ABUSE"))
+    store.bulks.act("ada", Filter(), Ruling("reject", reason="ABUSE"))
+    sampled, bulk = lines(store.exports.statements())
+    assert (sampled["automated_detection"], sampled["automated_decision"]) == ("No", "AUTOMATED_DECISION_NOT_AUTOMATED")
+    assert (bulk["automated_detection"], bulk["automated_decision"]) == ("Yes", "AUTOMATED_DECISION_PARTIALLY")
+
+
+def test_more_than_a_chunk(store: Store) -> None:
+    store.arrivals.put([incoming(n, 0.3) for n in range(1_100)], site="gazette", intake=PLAIN)
+    store.bulks.act("ada", Filter(), Ruling("approve"))
+    assert sum(1 for _ in store.exports.records()) == 1_100

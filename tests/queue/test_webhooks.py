@@ -1,0 +1,207 @@
+"""Events arrive signed, in order, and once with effect."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from standardwebhooks.webhooks import Webhook as Receiver
+
+from moderation.errors import InputError, NotFound
+from moderation.queue import Ruling, Store
+from moderation.queue.webhooks import sign, wait_after
+from tests.queue.conftest import PLAIN, Clock, incoming
+
+REJECT = Ruling("reject", reason="ABUSE", note="for colleagues only")
+
+
+class Hook:
+    """A receiver on loopback that keeps what it gets and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.status = 204
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                hook.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(hook.status)
+                if hook.status == 302:
+                    self.send_header("Location", hook.url + "elsewhere")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(body) for _, body in self.got]
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """A receiver that runs."""
+    hook = Hook()
+    thread = threading.Thread(target=hook.server.serve_forever, args=(0.02,))
+    thread.start()
+    yield hook
+    hook.server.shutdown()
+    thread.join()
+    hook.server.server_close()
+
+
+def decide(store: Store, ruling: Ruling = REJECT) -> int:
+    [item] = store.desk.claim("ada")
+    return store.desk.decide("ada", item.ref, ruling).past.ref
+
+
+def test_a_receiver_with_the_standard_library_accepts_it(filled: Store, hook: Hook, clock: Clock) -> None:
+    clock.time = datetime.now(UTC)  # receivers refuse events that are minutes old
+    secret, _ = filled.webhooks.add(hook.url)
+    decide(filled)
+    assert filled.webhooks.deliver().sent == 1
+    [(headers, body)] = hook.got
+    event = Receiver(secret).verify(body, headers)
+    assert event["type"] == "decision.made"
+    data = event["data"]
+    assert (data["site"], data["comment_id"], data["act"], data["state"]) == ("gazette", "c19", "reject", "rejected")
+    assert (data["reason"], data["ground"], data["automation"]) == ("ABUSE", "incompatible", "none")
+    assert b"clown" not in body
+    assert b"colleagues" not in body
+
+
+def test_a_new_secret_and_the_old_one_both_fit(filled: Store, hook: Hook, clock: Clock) -> None:
+    clock.time = datetime.now(UTC)
+    old, webhook = filled.webhooks.add(hook.url)
+    new = filled.webhooks.rotate(webhook.ref)
+    decide(filled)
+    filled.webhooks.deliver()
+    [(headers, body)] = hook.got
+    for secret in (old, new):
+        Receiver(secret).verify(body, headers)
+
+
+def test_what_fails_is_tried_again_later_under_the_same_id(filled: Store, hook: Hook, clock: Clock) -> None:
+    filled.webhooks.add(hook.url)
+    decide(filled)
+    hook.status = 500
+    assert filled.webhooks.deliver().failed == 1
+    assert filled.webhooks.deliver() == filled.webhooks.deliver()  # nothing is due yet
+    clock.forward(seconds=6)
+    assert filled.webhooks.deliver().failed == 1
+    clock.forward(seconds=6)
+    assert filled.webhooks.deliver().failed == 0  # the wait has grown
+    hook.status = 200
+    clock.forward(seconds=20)
+    assert filled.webhooks.deliver().sent == 1
+    assert len({headers["webhook-id"] for headers, _ in hook.got}) == 1
+    assert filled.webhooks.all()[0].pending == 0
+
+
+def test_a_receiver_that_is_away_loses_nothing(filled: Store, clock: Clock) -> None:
+    filled.webhooks.add("http://127.0.0.1:9/")
+    decide(filled)
+    for _ in range(30):
+        filled.webhooks.deliver()
+        clock.forward(hours=7)
+    assert filled.webhooks.all()[0].pending == 1
+
+
+def test_events_of_one_comment_keep_their_order(filled: Store, hook: Hook, clock: Clock) -> None:
+    filled.webhooks.add(hook.url)
+    made = decide(filled)
+    hook.status = 503
+    filled.webhooks.deliver()
+    filled.desk.undo("ada", made)
+    hook.status = 200
+    assert filled.webhooks.deliver().sent == 0  # the undo waits for the decision
+    clock.forward(minutes=1)
+    assert filled.webhooks.deliver().sent == 2
+    assert [event["type"] for event in hook.events()[1:]] == ["decision.made", "decision.undone"]
+
+
+def test_a_sender_that_dies_leaves_the_event_to_the_next(filled: Store, hook: Hook, clock: Clock) -> None:
+    filled.webhooks.add(hook.url)
+    decide(filled)
+    assert filled.webhooks._next() is not None  # taken, and never sent
+    assert filled.webhooks.deliver().sent == 0
+    clock.forward(seconds=61)
+    assert filled.webhooks.deliver().sent == 1
+
+
+def test_redirects_are_not_followed(filled: Store, hook: Hook) -> None:
+    filled.webhooks.add(hook.url)
+    decide(filled)
+    hook.status = 302
+    assert filled.webhooks.deliver().failed == 1
+    assert len(hook.got) == 1
+
+
+def test_bulk_acts_and_sites(filled: Store, hook: Hook) -> None:
+    from moderation.queue import Filter
+
+    filled.webhooks.add(hook.url)
+    filled.webhooks.add(hook.url, site="herald")
+    filled.arrivals.put([incoming(1)], site="herald", intake=PLAIN)
+    bulk = filled.bulks.act("ada", Filter(low=0.9), Ruling("approve"))
+    filled.bulks.undo("ada", bulk.ref)
+    assert filled.webhooks.deliver().sent == 2 * bulk.size == 4
+    filled.bulks.act("ada", Filter(site="herald"), Ruling("approve"))
+    assert filled.webhooks.deliver().sent == 2
+
+
+def test_a_removed_webhook_is_told_nothing(filled: Store, hook: Hook) -> None:
+    _, webhook = filled.webhooks.add(hook.url)
+    decide(filled)
+    filled.webhooks.remove(webhook.ref)
+    decide(filled)
+    assert filled.webhooks.deliver().sent == 0
+    for act in (filled.webhooks.remove, filled.webhooks.rotate):
+        with pytest.raises(NotFound):
+            act(99)
+
+
+def test_running_until_it_is_stopped(filled: Store, hook: Hook) -> None:
+    filled.webhooks.add(hook.url)
+    stop = threading.Event()
+    thread = threading.Thread(target=filled.webhooks.run, args=(stop,), kwargs={"every": 0.01})
+    thread.start()
+    decide(filled)
+    for _ in range(500):
+        if hook.got:
+            break
+        stop.wait(0.02)
+    stop.set()
+    thread.join()
+    assert len(hook.got) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://news.example", "news.example/hook", "https://me:secret@news.example/", "http://"]
+)
+def test_addresses_that_are_none(store: Store, url: str) -> None:
+    with pytest.raises(InputError, match="url"):
+        store.webhooks.add(url)
+
+
+def test_waits_grow_and_end_at_six_hours() -> None:
+    waits = [wait_after(failures).total_seconds() for failures in range(12)]
+    assert waits[:4] == [5, 20, 80, 320]
+    assert waits[-1] == 6 * 3600
+
+
+def test_a_signature_known_from_the_specification() -> None:
+    # Example values of the Standard Webhooks specification.
+    now = datetime.fromtimestamp(1614265330, UTC)
+    headers = sign(
+        "msg_p5jXN8AQM9LWM0D4loKWxJek", now, b'{"test": 2432232314}', ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+    )
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="

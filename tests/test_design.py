@@ -60,7 +60,7 @@ def train() -> Table:
 
 
 def test_copies_are_of_our_own_comments_and_keep_their_labels(train: Table) -> None:
-    copies = augment(train, AugmentSettings(disguised=1.0, padded=1.0, frames=False))
+    copies = augment(train, AugmentSettings(disguised=1.0, padded=1.0, frames=0))
     assert len(copies.rows) == 400
     labels = {row.id: tuple(values) for row, values in zip(train.rows, train.labels.tolist(), strict=True)}
     for row, values in zip(copies.rows, copies.labels.tolist(), strict=True):
@@ -74,7 +74,7 @@ def test_copies_are_of_our_own_comments_and_keep_their_labels(train: Table) -> N
 def test_who_is_spoken_of_is_swapped_with_its_article() -> None:
     copies = augment(
         table_of([own(0, "A Buddhist woman and an atheist man; the Buddhist sang.")]),
-        AugmentSettings(0.0, 0.0, swaps=20, frames=False),
+        AugmentSettings(0.0, 0.0, swaps=20, frames=0),
     )
     assert len(copies.rows) == 20
     for row in copies.rows:
@@ -85,8 +85,8 @@ def test_who_is_spoken_of_is_swapped_with_its_article() -> None:
     assert len({row.text for row in copies.rows}) > 5
 
 
-def test_every_identity_stands_in_every_neutral_sentence() -> None:
-    frames = augment(table_of([own(0, "Rain.")]), AugmentSettings(0.0, 0.0, swaps=0))
+def test_every_identity_is_put_into_neutral_sentences() -> None:
+    frames = augment(table_of([own(0, "Rain.")]), AugmentSettings(0.0, 0.0, swaps=0, frames=36))
     assert len(frames.rows) == len(NEUTRAL_FRAMES) * sum(map(len, IDENTITIES.values()))
     assert not frames.labels.any()
     assert "An Indigenous friend told me about the new tram line." in {row.text for row in frames.rows}

@@ -126,8 +126,8 @@ class AugmentSettings:
     """Copies between harmless sentences."""
     swaps: int = 2
     """Copies with another identity, for every comment that names one."""
-    frames: bool = True
-    """Whether every identity is put into `NEUTRAL_FRAMES`."""
+    frames: int = 12
+    """How many of `NEUTRAL_FRAMES` every identity is put into."""
 
 
 def augment(train: Table, settings: AugmentSettings) -> Table:
@@ -149,22 +149,21 @@ def augment(train: Table, settings: AugmentSettings) -> Table:
         replace(train.rows[place], id=f"{train.rows[place].id}{MARK}{kind}", text=text) for place, kind, text in found
     ]
     copies = Table(rows, [normalise(text) for _, _, text in found], train.labels[places], np.array(train.parts[places]))
-    return joined_tables(copies, _frames()) if settings.frames and own else copies
+    return joined_tables(copies, _frames(settings.frames)) if settings.frames and own else copies
 
 
-def _frames() -> Table:
-    """Return `NEUTRAL_FRAMES` with every identity put in; all of them are harmless."""
+def _frames(count: int) -> Table:
+    """Return harmless sentences: every identity in `count` of `NEUTRAL_FRAMES`, which take turns."""
     words = [word for group in IDENTITIES.values() for word in group]
-    texts = [text for word in words for text in fill(NEUTRAL_FRAMES, word)]
+    turns = [NEUTRAL_FRAMES[first:] + NEUTRAL_FRAMES[:first] for first in range(len(NEUTRAL_FRAMES))]
+    texts = [text for turn, word in enumerate(words) for text in fill(turns[turn * 5 % len(turns)][:count], word)]
     labels: dict[str, float | None] = dict.fromkeys(LABELS, 0)
     rows = [
         Row(OWN, f"frame-{number}{MARK}frame", text, None, labels, None, None, "neutral frames", {"pair": None})
         for number, text in enumerate(texts)
     ]
-    count = len(rows)
-    return Table(
-        rows, [normalise(text) for text in texts], np.zeros((count, len(LABELS)), np.int8), np.full(count, "train")
-    )
+    known = np.zeros((len(rows), len(LABELS)), np.int8)
+    return Table(rows, [normalise(text) for text in texts], known, np.full(len(rows), "train"))
 
 
 def joined_tables(first: Table, second: Table) -> Table:

@@ -19,11 +19,11 @@ from sklearn.linear_model import LogisticRegression
 class FitSettings:
     """How the heads are fitted."""
 
-    inverse_strength: float = 0.3
+    inverse_strength: float = 0.5
     """scikit-learn's C."""
     corpus_power: float = 0.5
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
-    own_factor: float = 1.0
+    own_factor: float = 1.5
     """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
     tolerance: float = 2e-6
     """scikit-learn's tol."""
@@ -35,7 +35,7 @@ OWN = "authored"
 """Name of our own comments among the corpora."""
 
 
-def corpus_weights(corpora: NDArray[np.str_], power: float, own_factor: float = 1.0) -> NDArray[np.float64]:
+def corpus_weights(corpora: NDArray[np.str_], power: float, own_factor: float = 1.5) -> NDArray[np.float64]:
     """Return a weight per row with mean 1, so that a corpus of n rows weighs in proportion to ``n ** power``.
 
     Our own comments weigh `own_factor` times as much.

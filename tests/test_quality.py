@@ -19,10 +19,18 @@ from training.goals import default_thresholds
 from training.own import read_authored
 from training.splits import HeldBack, assemble
 
-AUC = {"incitement": 0.885, "abuse": 0.91, "threat": 0.89, "insult": 0.905, "identity_attack": 0.87, "profanity": 0.96}
+AUC = {
+    "incitement": 0.888,
+    "abuse": 0.922,
+    "threat": 0.89,
+    "insult": 0.934,
+    "identity_attack": 0.90,
+    "profanity": 0.98,
+    "severe_abuse": 0.90,
+}
 PAIRS = {"incitement": 0.88, "abuse": 0.90}
-RECALL = {"incitement": 0.53, "abuse": 0.46}
-TRUE_NEGATIVES = {"incitement": 0.93, "abuse": 0.98}
+RECALL = {"incitement": 0.55, "abuse": 0.48}
+TRUE_NEGATIVES = {"incitement": 0.93, "abuse": 0.985}
 
 WORST_CASE = 0.65
 """Share of harmless comments that every case with enough of them must let pass."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from moderation.batch import Chunk, ChunkScorer, Request, Scored
 from moderation.errors import ModerationError
@@ -98,7 +98,8 @@ def usable_processors() -> int:
 
 def _score(scorer: ChunkScorer, setup: Setup, chunk: Chunk) -> Scored:
     scored = scorer.score(chunk)
-    return replace(scored, lines=pack(scored.lines, setup.packing)) if setup.packing else scored
+    lines = pack(scored.lines, setup.packing)
+    return replace(scored, lines=lines, read=chunk.checksum(), written=zlib.crc32(lines))
 
 
 def _score_apart(chunks: Iterable[Chunk], setup: Setup, jobs: int) -> Iterator[Scored]:
@@ -150,15 +151,3 @@ def _end_with_parent() -> None:
 def _work(chunk: Chunk) -> Scored:
     assert _here is not None
     return _score(_here[0], _here[1], chunk)
-
-
-def checksum(chunk: Chunk, before: int) -> int:
-    """Return the CRC-32 of all that was read up to and with a chunk; `before` is that of what came earlier."""
-    import zlib
-
-    from moderation.batch import dump
-
-    if isinstance(chunk.data, bytes):
-        return zlib.crc32(chunk.data, before)
-    rows: list[Any] = [[row.line, row.error, row.data] for row in chunk.data]
-    return zlib.crc32(dump({"rows": rows}), before)

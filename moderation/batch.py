@@ -7,7 +7,8 @@ comments that reach a threshold are looked at one by one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,7 @@ from moderation.formats.rows import (
     line_row,
     split_lines,
 )
-from moderation.policy import Policy
+from moderation.policy import MAX_REASONS, Policy
 from moderation.scorer import MAX_CHARACTERS, Scorer
 
 RESERVED = ("scores", "verdict", "model", "truncated", "error", "input")
@@ -53,6 +54,12 @@ class Chunk:
     """Line on which it begins, counted from 1."""
     data: bytes | Sequence[Row]
     """Whole lines, or rows that have been read already."""
+
+    def checksum(self) -> int:
+        """Return the CRC-32 of the content."""
+        if isinstance(self.data, bytes):
+            return zlib.crc32(self.data)
+        return zlib.crc32(dump({"rows": [[row.line, row.error, row.data] for row in self.data]}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +110,41 @@ class Scored:
     """For each line what it is sorted by, highest first; empty when no order was asked for."""
     totals: Totals
     """What happened in it."""
+    read: int = 0
+    """CRC-32 of the chunk that came in, to know it again by."""
+    written: int = 0
+    """CRC-32 of the lines, as they are written."""
 
 
 @dataclass(slots=True)
-class _Line:
-    """A row under way: JSON without its closing brace, and the comment, or why there is none."""
+class _Rows:
+    """The rows of a chunk: for each a line under way, and for each comment its id, text and place among them."""
 
-    head: bytes
-    identity: str = ""
-    text: str = ""
-    error: tuple[int, str] | None = None
+    lines: list[bytes] = field(default_factory=list)
+    """JSON objects without their closing brace."""
+    errors: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """Line number and message of the rows in error, by their place."""
+    ids: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        """Keep the fields that came in; those under a name of `RESERVED` go under ``input``."""
+        record = {name: value for name, value in row.data.items() if name not in _RESERVED}
+        if len(record) < len(row.data):
+            record["input"] = {name: value for name, value in row.data.items() if name in _RESERVED}
+        if row.comment is None:
+            self.errors[len(self.lines)] = (row.line, row.error or "")
+            self.lines.append(dump(record)[:-2])
+        else:
+            self.add_comment(dump(record)[:-2], row.comment.id, row.comment.text)
+
+    def add_comment(self, line: bytes, identity: str, text: str) -> None:
+        """Keep a comment with its line."""
+        self.places.append(len(self.lines))
+        self.lines.append(line)
+        self.ids.append(identity)
+        self.texts.append(text)
 
 
 class ChunkScorer:
@@ -123,143 +155,116 @@ class ChunkScorer:
             if label not in scorer.labels:
                 raise InputError(f"labels: unknown label {label!r}; the model scores {', '.join(scorer.labels)}")
         self._scorer, self._policy, self._request = scorer, policy, request
-        self._given = [scorer.labels.index(label) for label in request.labels or scorer.labels]
-        self._names = [scorer.labels[place] for place in self._given]
-        mark = "\0comment"
-        allowed = dump({"verdict": Verdict(mark, "allow", policy.id).to_json(), "model": scorer.model_id})
-        self._allowed = allowed[1:].split(orjson.dumps(mark))
+        self._names = request.labels or scorer.labels
+        self._given = [scorer.labels.index(label) for label in self._names]
 
     def score(self, chunk: Chunk) -> Scored:
         """Score a chunk; rows in error keep their place."""
-        lines = list(self._lines(chunk))
-        good = [line for line in lines if line.error is None]
-        found = self._scorer.predict_proba([line.text for line in good])
-        tails = iter(self._tails(good, found))
-        out, keys, totals = [], [], Totals(rows=len(lines))
-        key_of = iter(self._keys(found))
-        for line in lines:
-            key = (-1.0, -1.0)
-            if line.error is None:
-                tail, key = next(tails), next(key_of)
-                action, rest, kept = tail
-                totals.actions[action] += 1
-                if kept:
-                    out.append(line.head + rest)
-            else:
-                out.append(self._failed(line, chunk.source, totals))
-                kept = True
-            if kept and self._request.order != "none":
-                keys.append(key)
-        return Scored(b"".join(out), keys, totals)
+        rows = self._read(chunk)
+        found = self._scorer.predict_proba(rows.texts)
+        # As many digits as are printed, so that a score read off the output can be given as `least`.
+        given = np.rint(found[:, self._given] * 10**DIGITS) / 10**DIGITS
+        totals = Totals(rows=len(rows.lines), failed=len(rows.errors))
+        self._finish(rows, found, given, totals)
+        for place, (number, message) in rows.errors.items():
+            error = {"type": RowError.__name__, "message": message, "file": chunk.source, "line": number}
+            rows.lines[place] = _joined(rows.lines[place], dump({"error": error}))
+            if len(totals.errors) < MOST_ERRORS:
+                totals.errors.append(f"{chunk.source}, line {number}: {message}")
+        return self._ordered(rows, found, given, totals)
 
     # ---- reading ----
 
-    def _lines(self, chunk: Chunk) -> Iterator[_Line]:
+    def _read(self, chunk: Chunk) -> _Rows:
+        rows = _Rows()
         if not isinstance(chunk.data, bytes):
-            yield from (_of_row(row) for row in chunk.data)
-            return
-        read = json_row if chunk.form == "jsonl" else line_row
-        quick = chunk.form == "jsonl"
-        fields = self._request.fields
-        for number, raw in enumerate(split_lines(chunk.data), chunk.line):
-            line = _quick_line(raw, number, fields) if quick else None
-            if line is None:
-                row = read(number, raw, fields)
-                if row is None:
-                    continue
-                line = _of_row(row)
-            yield line
+            for row in chunk.data:
+                rows.add(row)
+        elif chunk.form == "jsonl":
+            self._read_json(chunk.data, chunk.line, rows)
+        else:
+            for number, raw in enumerate(split_lines(chunk.data), chunk.line):
+                if (plain := line_row(number, raw, self._request.fields)) is not None:
+                    rows.add(plain)
+        return rows
 
-    def _failed(self, line: _Line, source: str, totals: Totals) -> bytes:
-        number, message = line.error or (0, "")
-        totals.failed += 1
-        if len(totals.errors) < MOST_ERRORS:
-            totals.errors.append(f"{source}, line {number}: {message}")
-        error = {"type": RowError.__name__, "message": message, "file": source, "line": number}
-        return _joined(line.head, dump({"error": error}))
+    def _read_json(self, data: bytes, line: int, rows: _Rows) -> None:
+        """Read lines of JSON: the plain ones here, and what is unusual in any way with `json_row`."""
+        fields = self._request.fields
+        text_name, id_name = fields.text or TEXT_FIELDS[0], fields.id or ID_FIELDS[0]
+        for number, raw in enumerate(split_lines(data), line):
+            try:
+                record = orjson.loads(raw)
+                text, identity = record[text_name], record[id_name]
+            except (orjson.JSONDecodeError, LookupError, TypeError):
+                text = identity = None
+            if type(identity) is int:
+                identity = str(identity)
+            usual = type(text) is str and type(identity) is str and len(raw) <= LONGEST_LINE
+            if usual and _RESERVED.isdisjoint(record):
+                rows.add_comment(raw.rstrip()[:-1], identity, text)
+            elif row := json_row(number, raw, fields):
+                rows.add(row)
 
     # ---- findings ----
 
-    def _tails(self, lines: Sequence[_Line], found: NDArray[np.float64]) -> Iterator[tuple[str, bytes, bool]]:
-        """Yield each comment's action, the end of its line, and whether it is to be written."""
-        before, after = self._allowed
-        rounded = np.rint(found[:, self._given] * 10**DIGITS) / 10**DIGITS
-        least = self._request.least
-        kept = np.ones(len(lines), bool) if least is None else rounded.max(axis=1, initial=0) >= least
+    def _finish(self, rows: _Rows, found: NDArray[np.float64], given: NDArray[np.float64], totals: Totals) -> None:
+        """Add scores, verdict and model to the line of every comment."""
         flagged = self._policy.flagged(found, self._scorer.labels)
-        names, explain_all = self._names, self._request.explain_all
-        for place, (line, scores) in enumerate(zip(lines, rounded.tolist(), strict=True)):
-            action = "allow"
-            numbers = b',"scores":' + orjson.dumps(dict(zip(names, scores, strict=True)))
-            if flagged[place] or explain_all:
-                verdict = self._verdict(line, found[place].tolist())
-                action = verdict.action
-                rest = b"," + dump({"verdict": verdict.to_json(), "model": self._scorer.model_id})[1:]
-            else:
-                rest = b"," + before + _quoted(line.identity) + after
-            if len(line.text) > MAX_CHARACTERS:
-                rest = _joined(rest.rstrip()[:-1], b'{"truncated":true}\n')
-            yield action, numbers + rest, bool(kept[place])
+        look = np.ones_like(flagged) if self._request.explain_all else flagged
+        before, after = self._allowed()
+        names, lines, dumps = self._names, rows.lines, orjson.dumps
+        for place, identity, scores in zip(rows.places, rows.ids, given.tolist(), strict=True):
+            numbers = dumps(dict(zip(names, scores, strict=True)))
+            lines[place] += b',"scores":' + numbers + before + _quoted(identity) + after
+        totals.actions["allow"] = len(rows.places)
+        for k in np.flatnonzero(look).tolist():
+            verdict = self._verdict(rows.ids[k], rows.texts[k], found[k].tolist())
+            totals.actions["allow"] -= 1
+            totals.actions[verdict["action"]] += 1
+            line, allowed = lines[rows.places[k]], before + _quoted(rows.ids[k]) + after
+            more = dump({"verdict": verdict, "model": self._scorer.model_id})
+            lines[rows.places[k]] = line[: -len(allowed)] + b"," + more[1:]
+        for k, text in enumerate(rows.texts):
+            if len(text) > MAX_CHARACTERS:
+                lines[rows.places[k]] = lines[rows.places[k]][:-2] + b',"truncated":true}\n'
 
-    def _verdict(self, line: _Line, probabilities: Sequence[float]) -> Verdict:
+    def _allowed(self) -> tuple[bytes, bytes]:
+        """Return what stands before and after the id in the line of a comment that is allowed."""
+        verdict = Verdict("", "allow", self._policy.id).to_json()
+        whole = dump({"verdict": verdict, "model": self._scorer.model_id})
+        before, after = whole.split(b'""', 1)
+        return b"," + before[1:], after
+
+    def _verdict(self, identity: str, text: str, probabilities: Sequence[float]) -> dict[str, Any]:
         """Decide with the words that drove it; an allowed comment gets those of its strongest label."""
         policy, scorer = self._policy, self._scorer
-        score = Score(line.identity, scorer.model_id, dict(zip(scorer.labels, probabilities, strict=True)))
-        explanation = scorer.explain(line.text)
-        verdict = policy.decide(score, explanation)
-        if verdict.action != "allow":
-            return verdict
-        label = max(
-            policy.thresholds, key=lambda name: score.probabilities[name] / min(policy.thresholds[name].values())
+        scores = dict(zip(scorer.labels, probabilities, strict=True))
+        verdict = policy.decide(Score(identity, scorer.model_id, scores))
+        label = verdict.label or max(
+            policy.thresholds, key=lambda name: scores[name] / min(policy.thresholds[name].values())
         )
-        return Verdict(line.identity, "allow", policy.id, reasons=explanation.reasons(label))
+        reasons = [span.to_json() for span in scorer.reasons(text, label, MAX_REASONS)]
+        return verdict.to_json() | {"reasons": reasons}
 
-    def _keys(self, found: NDArray[np.float64]) -> Iterable[tuple[float, float]]:
-        order, labels = self._request.order, self._scorer.labels
+    def _ordered(self, rows: _Rows, found: NDArray[np.float64], given: NDArray[np.float64], totals: Totals) -> Scored:
+        """Leave out what was not asked for, and say what the rest is sorted by."""
+        order, least = self._request.order, self._request.least
+        keep = np.ones(len(rows.lines), bool)
+        if least is not None:
+            keep[rows.places] = given.max(axis=1, initial=0) >= least
+        lines = b"".join(line for line, kept in zip(rows.lines, keep.tolist(), strict=True) if kept)
         if order == "none":
-            return [(0.0, 0.0)] * len(found)
+            return Scored(lines, (), totals)
+        keys = np.full((len(rows.lines), 2), -1.0)
         if order == "severity":
-            ranks, severities = self._policy.severities(found, labels)
-            return zip(ranks.tolist(), severities.tolist(), strict=True)
-        return ((0.0, value) for value in found[:, labels.index(order)].tolist())
-
-
-def _quick_line(raw: bytes, number: int, fields: Fields) -> _Line | None:
-    """Read a plain line of JSON fast; None when anything about it asks for a closer look."""
-    try:
-        data = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None
-    if type(data) is not dict or len(raw) > LONGEST_LINE or not _RESERVED.isdisjoint(data):
-        return None
-    texts: Sequence[str] = TEXT_FIELDS if fields.text is None else (fields.text,)
-    text = next((data[name] for name in texts if name in data), None)
-    if type(text) is not str:
-        return None
-    identities: Sequence[str] = ID_FIELDS if fields.id is None else (fields.id,)
-    identity = next((data[name] for name in identities if name in data), None)
-    if type(identity) is not str:
-        if identity is None and fields.id is None:
-            identity = str(number)
-        elif type(identity) is int:
-            identity = str(identity)
+            keys[rows.places] = np.stack(self._policy.severities(found, self._scorer.labels), axis=1)
         else:
-            return None
-    return _Line(raw.rstrip()[:-1], identity, text)
+            keys[rows.places] = np.stack((np.zeros(len(found)), found[:, self._scorer.labels.index(order)]), axis=1)
+        return Scored(lines, [(first, second) for first, second in keys[keep].tolist()], totals)
 
 
 _RESERVED = frozenset(RESERVED)
-
-
-def _of_row(row: Row) -> _Line:
-    """Keep the fields that came in; those under a name of `RESERVED` go under ``input``."""
-    record = {name: value for name, value in row.data.items() if name not in _RESERVED}
-    if len(record) < len(row.data):
-        record["input"] = {name: value for name, value in row.data.items() if name in _RESERVED}
-    head = dump(record)[:-2]
-    if row.comment is None:
-        return _Line(head, error=(row.line, row.error or ""))
-    return _Line(head, row.comment.id, row.comment.text)
 
 
 def _joined(head: bytes, more: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from moderation.errors import InputError
@@ -42,7 +42,7 @@ class _Record:
         """Require an object whose keys are fields of this class."""
         if not isinstance(data, Mapping):
             raise InputError(f"{cls.__name__}: expected an object, got {_describe(data)}")
-        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        known = cls.__slots__
         for key in data:
             if key not in known:
                 raise InputError(f"{cls.__name__}: unknown field {str(key)[:40]!r}; allowed are {', '.join(known)}")
@@ -81,16 +81,19 @@ class _Record:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; fields that are not set are left out."""
         out: dict[str, Any] = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if isinstance(value, _Record):
-                value = value.to_json()
-            elif isinstance(value, tuple):
-                value = [item.to_json() for item in value]
-            elif isinstance(value, Mapping):
-                value = dict(value)
-            if value is not None:
-                out[field.name] = value
+        name: str
+        for name in self.__slots__:  # the fields, in their order
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, str | int | float):
+                if isinstance(value, _Record):
+                    value = value.to_json()
+                elif isinstance(value, tuple):
+                    value = [item.to_json() for item in value]
+                else:
+                    value = dict(value)
+            out[name] = value
         return out
 
 

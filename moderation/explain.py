@@ -44,11 +44,8 @@ class Explanation:
         """Return the spans that pulled towards `label`, heaviest first, at most `most` of them."""
         if label not in self.decision:
             return ()
-        column = self.shares.weights[:, list(self.decision).index(label)].tolist()
-        towards = [place for place, weight in enumerate(column) if weight > 0]
-        towards.sort(key=lambda place: -column[place])  # stable: of equal weights the first in the text comes first
-        starts, ends = self.shares.starts, self.shares.ends
-        return tuple(Span(int(starts[k]), int(ends[k]), label, column[k]) for k in towards[:most])
+        found = self.shares.heaviest(list(self.decision).index(label), most)
+        return tuple(Span(start, end, label, weight) for start, end, weight in found)
 
 
 def explanation_of(bundle: Bundle, shares: Shares) -> Explanation:

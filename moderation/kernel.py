@@ -7,7 +7,6 @@ both ways.
 
 from __future__ import annotations
 
-import logging
 import os
 from importlib import import_module
 from typing import Any
@@ -25,4 +24,6 @@ else:
         COMPILED = import_module("moderation._ngrams")
     except ImportError:
         MISSING = "the extension was not built when the package was installed"
+        import logging
+
         logging.getLogger("moderation").warning("scoring by the pure path, about 50 times slower: %s", MISSING)

@@ -40,6 +40,13 @@ class Shares(NamedTuple):
     weights: NDArray[np.float64]
     """Its share of every label's log-odds, shape (n_tokens, n_labels)."""
 
+    def heaviest(self, label: int, most: int) -> list[tuple[int, int, float]]:
+        """Return start, end and share of the tokens that pull towards a label, heaviest first, at most `most`."""
+        column = self.weights[:, label].tolist()
+        towards = [place for place, weight in enumerate(column) if weight > 0]
+        towards.sort(key=lambda place: -column[place])  # stable: of equal shares the first in the text comes first
+        return [(int(self.starts[place]), int(self.ends[place]), column[place]) for place in towards[:most]]
+
 
 class Path(Protocol):
     """A way from texts to log-odds. Safe to share between threads."""
@@ -49,6 +56,9 @@ class Path(Protocol):
 
     def shares(self, text: str) -> Shares:
         """Return what each token of a text adds to the log-odds."""
+
+    def reasons(self, text: str, label: int, most: int) -> list[tuple[int, int, float]]:
+        """Return `Shares.heaviest` of a text."""
 
 
 def path_of(bundle: Bundle, limit: int, *, pure: bool = False) -> Path:
@@ -89,6 +99,10 @@ class CompiledPath:
         starts, ends, weights = self._kernel.explain(text)
         rows = np.frombuffer(weights, np.float64).reshape(-1, self._n_labels)
         return Shares(np.frombuffer(starts, np.int32), np.frombuffer(ends, np.int32), rows)
+
+    def reasons(self, text: str, label: int, most: int) -> list[tuple[int, int, float]]:
+        found: list[tuple[int, int, float]] = self._kernel.reasons(text, label, most)
+        return found
 
 
 class PurePath:
@@ -159,6 +173,9 @@ class PurePath:
             self._spread(block, weights)
         starts, ends = (np.array([token[place] for token in tokens], dtype=np.int32) for place in (1, 2))
         return Shares(starts, ends, weights)
+
+    def reasons(self, text: str, label: int, most: int) -> list[tuple[int, int, float]]:
+        return self.shares(text).heaviest(label, most)
 
     def _spread(self, places: Sequence[tuple[int, range]], weights: NDArray[np.float64]) -> None:
         """Add each feature's contribution to the tokens it was read from; `places` is one block's features."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moderation.bundle import Bundle, load_bundle
-from moderation.comment import Comment, Score
+from moderation.comment import Comment, Score, Span
 from moderation.errors import InputError
 from moderation.explain import Explanation, explanation_of
 from moderation.paths import path_of
@@ -88,6 +88,11 @@ class Scorer:
         if not isinstance(known.text, str):
             raise InputError(f"text: expected a string, got {type(known.text).__name__}")
         return explanation_of(self.bundle, self._path.shares(known.text))
+
+    def reasons(self, text: str, label: str, most: int = 5) -> tuple[Span, ...]:
+        """Return what `explain(text).reasons(label, most)` returns, without the rest of the explanation."""
+        found = self._path.reasons(text, self.labels.index(label), most)
+        return tuple(Span(start, end, label, weight) for start, end, weight in found)
 
     def _weigh(self, texts: Iterable[str], *, probabilities: bool) -> NDArray[np.float64]:
         if isinstance(texts, str | bytes):

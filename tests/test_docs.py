@@ -8,7 +8,9 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -20,6 +22,7 @@ from moderation.errors import ModerationError
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
 
 
 def blocks(language: str) -> list[str]:
@@ -47,6 +50,7 @@ PAGE = """<html><head><script type="application/ld+json">{"@type": "NewsArticle"
 def visitor(tmp_path: Path) -> Path:
     """A folder with the files that the README's commands speak of."""
     (tmp_path / "comments.jsonl").write_text('{"id": 1, "text": "You idiot."}\n')
+    (tmp_path / "archive.jsonl").write_text('{"id": 1, "text": "You idiot."}\n' * 20)
     (tmp_path / "comments.csv").write_text("id,body\n1,Hello there\n")
     (tmp_path / "comments.txt").write_text("You pathetic idiot.\nA fine day.\n")
     (tmp_path / "saved-page.html").write_text(PAGE)
@@ -73,20 +77,23 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
 
 
 def options() -> list[tuple[str, str]]:
-    group = typer.main.get_command(app)
-    return [
-        (name, option)
-        for name, command in group.commands.items()  # type: ignore[attr-defined]
-        for parameter in command.params
-        for option in parameter.opts
-        if option.startswith("--") and option != "--help"
-    ]
+    """Return every command of the shell, with its groups' names before it, and each of its options."""
+
+    def of(group: Any, before: str) -> Iterator[tuple[str, str]]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from of(command, f"{before}{name} ")
+                continue
+            names = [option for parameter in command.params for option in parameter.opts]
+            yield from ((f"{before}{name}", option) for option in names if option.startswith("--"))
+
+    return sorted({pair for pair in of(typer.main.get_command(app), "") if pair[1] != "--help"})
 
 
 @pytest.mark.parametrize(("command", "option"), options())
 def test_every_option_is_mentioned(command: str, option: str) -> None:
-    assert f"moderation {command}" in README
-    assert option in README
+    assert f"moderation {command}" in README + GUIDES
+    assert option in README + GUIDES
 
 
 def test_every_exit_code_is_mentioned() -> None:
@@ -110,6 +117,7 @@ def test_the_figures_are_the_shipped_models() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", ROOT / "training" / "README.md", ROOT / "datasets" / "README.md"):
+    folders = (ROOT / "docs").glob("*.md")
+    for page in (ROOT / "README.md", ROOT / "training" / "README.md", ROOT / "datasets" / "README.md", *folders):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"

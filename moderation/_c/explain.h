@@ -80,4 +80,31 @@ static int explain(Workspace *w, const Model *m, PyObject *text, Explained *x)
     return 0;
 }
 
+typedef struct {
+    double weight;
+    size_t token;
+} Reason;
+
+/* Heaviest first; of equal ones the first in the text. */
+static int compare_reasons(const void *a, const void *b)
+{
+    const Reason *x = a, *y = b;
+    if (x->weight != y->weight) return x->weight > y->weight ? -1 : 1;
+    return x->token < y->token ? -1 : 1;
+}
+
+/* Return the tokens that pull towards a label, sorted; NULL when memory is short. */
+static Reason *reasons_of(const Explained *x, const Model *m, int label, size_t *n)
+{
+    Reason *reasons = malloc((x->n_tokens + 1) * sizeof *reasons);
+    *n = 0;
+    if (!reasons) return NULL;
+    for (size_t k = 0; k < x->n_tokens; k++) {
+        double weight = x->shares[k * (size_t)m->labels + (size_t)label];
+        if (weight > 0) reasons[(*n)++] = (Reason){weight, k};
+    }
+    qsort(reasons, *n, sizeof *reasons, compare_reasons);
+    return reasons;
+}
+
 #endif

@@ -190,32 +190,72 @@ PyDoc_STRVAR(explain_doc, "explain(text)\n--\n\n"
              "Return starts and ends (int32) of a text's tokens, and their shares (float64, a number per label, token "
              "after token), as bytes.");
 
-static PyObject *kernel_explain(PyObject *object, PyObject *text)
+/* Explain a text; -1 with an exception set when that fails. */
+static int explain_text(Kernel *self, PyObject *text, Explained *x)
 {
-    Kernel *self = (Kernel *)object;
-    Explained x = {0};
     Workspace *w;
-    PyObject *result = NULL;
     int failed;
-    if (!PyUnicode_Check(text)) return PyErr_SetString(PyExc_TypeError, "text: expected a string"), NULL;
-    if (prepare(text, self->model.limit) < 0 || !(w = take_workspace(self))) return NULL;
+    if (!PyUnicode_Check(text)) return PyErr_SetString(PyExc_TypeError, "text: expected a string"), -1;
+    if (prepare(text, self->model.limit) < 0 || !(w = take_workspace(self))) return -1;
     Py_BEGIN_ALLOW_THREADS;
-    failed = explain(w, &self->model, text, &x) < 0;
+    failed = explain(w, &self->model, text, x) < 0;
     Py_END_ALLOW_THREADS;
     if (failed) {
         workspace_free(w);
         PyErr_NoMemory();
-    } else {
+        return -1;
+    }
+    give_back(self, w);
+    return 0;
+}
+
+static PyObject *kernel_explain(PyObject *object, PyObject *text)
+{
+    Kernel *self = (Kernel *)object;
+    Explained x = {0};
+    PyObject *result = NULL;
+    if (explain_text(self, text, &x) == 0) {
         Py_ssize_t n = (Py_ssize_t)x.n_tokens;
-        give_back(self, w);
         result = Py_BuildValue("y#y#y#", x.starts, n * 4, x.ends, n * 4, x.shares, n * 8 * self->model.labels);
     }
     explained_free(&x);
     return result;
 }
 
+PyDoc_STRVAR(reasons_doc, "reasons(text, label, most)\n--\n\n"
+             "Return start, end and share of the tokens that pull towards a label, heaviest first, at most `most`.");
+
+static PyObject *kernel_reasons(PyObject *object, PyObject *args)
+{
+    Kernel *self = (Kernel *)object;
+    Explained x = {0};
+    PyObject *text, *list = NULL;
+    Reason *reasons = NULL;
+    Py_ssize_t most;
+    size_t n = 0;
+    int label;
+    if (!PyArg_ParseTuple(args, "Oin", &text, &label, &most)) return NULL;
+    if (label < 0 || label >= self->model.labels) return PyErr_SetString(PyExc_ValueError, "label: out of range"), NULL;
+    if (explain_text(self, text, &x) == 0) {
+        if ((reasons = reasons_of(&x, &self->model, label, &n)))
+            list = PyList_New(0);
+        else
+            PyErr_NoMemory();
+    }
+    for (size_t k = 0; list && k < n && (Py_ssize_t)k < most; k++) {
+        size_t token = reasons[k].token;
+        PyObject *reason = Py_BuildValue("iid", (int)x.starts[token], (int)x.ends[token], reasons[k].weight);
+        if (!reason || PyList_Append(list, reason) < 0) Py_CLEAR(list);
+        Py_XDECREF(reason);
+    }
+    free(reasons);
+    explained_free(&x);
+    return list;
+}
+
 static PyMethodDef kernel_methods[] = {{"weigh", kernel_weigh, METH_VARARGS, weigh_doc},
                                        {"explain", kernel_explain, METH_O, explain_doc},
+                                       {"reasons", kernel_reasons, METH_VARARGS, reasons_doc},
                                        {NULL, NULL, 0, NULL}};
 
 static PyType_Slot kernel_slots[] = {{Py_tp_doc, "A model in the form that is fast to score with."},

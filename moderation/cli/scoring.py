@@ -165,7 +165,7 @@ class _Run:
                 with whole_file(self.output) as out:
                     self._convert(partial.reader(), out)
                 partial.discard()
-            return partial.progress.totals
+            return partial.totals
 
     def _about(self) -> dict[str, Any]:
         from dataclasses import asdict

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moderation.cli.queueing import HERE, DatabaseOption
 from moderation.cli.scoring import BundleOption
 from moderation.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from moderation.server.moderators import QueueOptions
 
 
 class UnknownAttributes(StrEnum):
@@ -40,6 +46,17 @@ def serve(
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, max=256, help="Processes that answer.")] = 1,
     policy: Annotated[Path | None, typer.Option("--policy", "-p", help="TOML file of thresholds.")] = None,
     bundle: BundleOption = None,
+    database: DatabaseOption = HERE,
+    queue: Annotated[
+        bool | None, typer.Option("--queue/--no-queue", help="Show the moderators' queue at /; default: if installed.")
+    ] = None,
+    queue_scored: Annotated[
+        str | None,
+        typer.Option("--queue-scored", metavar="SITE", help="Put what is scored over HTTP into the queue, too."),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show a queue of invented comments, with an account, and forget it.")
+    ] = False,
     api_keys: Annotated[
         Path | None, typer.Option("--api-keys", help="File of keys, one a line: KEY [NAME] [RATE], a rate as in 50/s.")
     ] = None,
@@ -76,14 +93,14 @@ def serve(
         float, typer.Option("--body-timeout", min=0.1, help="Seconds in which a body must have arrived.")
     ] = 10.0,
     head_timeout: Annotated[
-        float, typer.Option("--head-timeout", min=0.1, help="Seconds in which request line and headers must.")
+        float, typer.Option("--head-timeout", min=0.1, help="Seconds in which the headers must have arrived.")
     ] = 10.0,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="How log lines look.")] = LogFormat.text,
     access_log: Annotated[bool, typer.Option("--access-log/--no-access-log", help="Log every request.")] = True,
 ) -> None:
     """Answer over HTTP: Perspective's protocol, OpenAI's, Coral's and our own; see /docs.
 
-    Listens on this machine alone unless told otherwise. No comment text is stored or logged.
+    Listens on this machine alone unless told otherwise. No comment text is logged, and none is stored unless asked for.
     """
     try:
         from moderation.server.run import ServeOptions, is_loopback, run
@@ -110,5 +127,35 @@ def serve(
         body_timeout=body_timeout,
         head_timeout=head_timeout,
     )
-    options = ServeOptions(host, port, workers, policy, bundle, log_format.value, access_log, settings)
-    run(options, lambda address: typer.echo(f"moderation serves {address}  (documentation: {address}/docs)"))
+    with _queue(queue, database, queue_scored, demo, bundle, policy) as shown:
+        options = ServeOptions(host, port, workers, policy, bundle, log_format.value, access_log, settings, shown)
+        run(options, lambda address: typer.echo(f"moderation serves {address}  (documentation: {address}/docs)"))
+
+
+@contextmanager
+def _queue(
+    wanted: bool | None, database: str, scored: str | None, demo: bool, bundle: Path | None, policy: Path | None
+) -> Iterator[QueueOptions | None]:
+    """Make the queue ready and tell the operator what is to be known; yield None when the server is to score alone."""
+    import tempfile
+
+    from moderation.policy import Policy
+    from moderation.scorer import Scorer
+
+    if wanted is False:
+        if demo or scored:
+            raise InputError("--no-queue: not with --demo or --queue-scored, which need the queue")
+        yield None
+        return
+    try:
+        from moderation.server.moderators import QueueOptions, prepare
+    except ModuleNotFoundError as error:
+        if wanted or demo or scored:
+            raise MissingExtra(f"the queue needs {error.name}: pip install 'moderation[queue]'") from error
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="moderation-demo-") as folder:
+        options = QueueOptions(str(Path(folder) / "demo.db") if demo else database, scored)
+        if told := prepare(options, Scorer.load(bundle), Policy.load(policy), demo=demo):
+            typer.echo(told, err=True)
+        yield options

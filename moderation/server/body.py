@@ -9,13 +9,13 @@ from typing import Any
 from starlette.types import Receive, Scope
 
 from moderation.server.faults import ClientGone, Fault
-from moderation.server.limits import CLOSE, Place
+from moderation.server.limits import CLOSE, Visit
 
 
-async def read_body(scope: Scope, receive: Receive, place: Place, *, limit: int, seconds: float) -> bytes:
+async def read_body(scope: Scope, receive: Receive, visit: Visit, *, limit: int, seconds: float) -> bytes:
     """Return the body; raise a `Fault` when it is over `limit` bytes, too slow, or too much for the memory we allow.
 
-    The bytes count as held by the request's place in the line until it is answered.
+    The bytes count as held for the visit until it ends.
     """
     declared = _declared_length(scope)
     if declared > limit:
@@ -31,7 +31,7 @@ async def read_body(scope: Scope, receive: Receive, place: Place, *, limit: int,
                 part = message.get("body", b"")
                 more = message.get("more_body", False)
                 size += len(part)
-                place.hold(len(part))
+                visit.hold(len(part))
                 if size > limit:
                     raise Fault("large", 413, f"body: expected at most {limit:,} bytes", headers=CLOSE)
                 parts.append(part)

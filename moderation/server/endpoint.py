@@ -96,9 +96,10 @@ class Endpoint:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         service = self.service
-        async with service.gate.enter() as place:
-            caller = service.keys.admit(scope) if self.keyed else None
-            scope["moderation.caller"] = caller
+        caller = service.keys.admit(scope) if self.keyed else None
+        scope["moderation.caller"] = caller
+        with service.gate.visit() as visit:
             seconds = service.settings.body_timeout
-            raw = await read_body(scope, receive, place, limit=self.limit, seconds=seconds)
+            raw = await read_body(scope, receive, visit, limit=self.limit, seconds=seconds)
+            await visit.wait()
             return await self.answer(Call(scope, raw, caller))

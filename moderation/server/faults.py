@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -81,9 +81,3 @@ def convert(data: Any, kind: Any) -> Any:
         path = place.rstrip("`").removeprefix("$").removeprefix(".")
         where = f"{path}: " if path else ""
         raise Fault("invalid", 400, where + message[:1].lower() + message[1:], path=path) from None
-
-
-def one_of(path: str, value: Any, allowed: Sequence[str]) -> None:
-    """Raise a `Fault` unless a value is one of the allowed ones."""
-    if value not in allowed:
-        raise Fault("invalid", 400, f"{path}: expected one of {', '.join(allowed)}", path=path)

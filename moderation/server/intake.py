@@ -1,4 +1,4 @@
-"""Routes for machines: ``POST /v1/queue`` puts comments into the moderators' queue, ``POST /v1/appeals`` opens appeals."""
+"""Routes for machines: ``POST /v1/queue`` puts comments into the queue, ``POST /v1/appeals`` opens appeals."""
 
 from __future__ import annotations
 
@@ -184,9 +184,10 @@ class Machine:
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        async with self.gate.enter() as place:
+        with self.gate.visit() as visit:
             scope["moderation.caller"] = (await to_thread.run_sync(self._admit, key_of(scope) or "")).name
-            raw = await read_body(scope, receive, place, limit=self.limit, seconds=self.settings.body_timeout)
+            raw = await read_body(scope, receive, visit, limit=self.limit, seconds=self.settings.body_timeout)
+            await visit.wait()
             return await to_thread.run_sync(lambda: self.answer(parse_json(raw)))
 
     def _admit(self, secret: str) -> Token:

@@ -7,6 +7,7 @@ A worker that is killed leaves its table behind, so totals never fall.
 from __future__ import annotations
 
 import os
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -63,7 +64,8 @@ class Metrics(Collector):
     def _open(self, size: int) -> NDArray[np.float64]:
         if self.shared is None:
             return np.zeros(size)
-        return np.memmap(self.shared / f"counts-{os.getpid()}", np.float64, "w+", shape=(size,))
+        # Process ids come again, so the time stands in the name too.
+        return np.memmap(self.shared / f"counts-{os.getpid()}-{time.time_ns()}", np.float64, "w+", shape=(size,))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""

@@ -19,7 +19,7 @@ def routes(service: Service) -> list[BaseRoute]:
     async def ready(_: Request) -> Response:
         """Ready means that a comment can be scored now and that there is room for it."""
         service.scorer.predict_proba(["ready"])
-        full = service.gate.waiting >= service.gate.most
+        full = service.gate.full
         about = {"ready": not full, "model": service.scorer.model_id, "policy": service.policy.id}
         return json_answer(about, 503 if full else 200)
 

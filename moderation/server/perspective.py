@@ -27,6 +27,9 @@ MAX_BYTES = 20_480
 LANGUAGES = ("en",)
 """Languages that the model reads; a regional variety (``en-GB``) counts as its language."""
 
+ECHOED = 100
+"""Characters of a name that an error message repeats."""
+
 PREFIXES = ("/v1alpha1", "")
 
 
@@ -143,11 +146,11 @@ class Perspective:
             column = self.attributes.column(name)
             if column is None:
                 if self.service.settings.unknown_attributes == "refuse":
-                    raise google.invalid(f"Unknown requested attribute: {name}")
+                    raise google.invalid(f"Unknown requested attribute: {name[:ECHOED]}")
                 continue
             kind = parameters.score_type if parameters else None
             if kind not in (None, "SCORE_TYPE_UNSPECIFIED", "PROBABILITY"):
-                raise google.invalid(f"Requested score type {kind} is not supported by attribute {name}")
+                raise google.invalid(f"Requested score type {kind[:ECHOED]} is not supported by attribute {name}")
             threshold = parameters.score_threshold if parameters else None
             wanted[name] = (column, threshold if threshold is not None else 0.0)
         return wanted
@@ -233,7 +236,7 @@ class Perspective:
         suggested = {}
         for name, entry in scores.items():
             if self.attributes.column(name) is None and self.service.settings.unknown_attributes == "refuse":
-                raise google.invalid(f"Unknown attribute: {name}")
+                raise google.invalid(f"Unknown attribute: {name[:ECHOED]}")
             spans = (entry and entry.span_scores) or []
             for span in spans:
                 if span.begin is None or span.end is None or not 0 <= span.begin <= span.end:
@@ -300,7 +303,7 @@ def _languages(given: list[str] | str | None) -> list[str]:
 def _value(name: str, score: ScoreValue | None) -> float:
     kind = score.type if score else None
     if kind not in (None, "SCORE_TYPE_UNSPECIFIED", "PROBABILITY"):
-        raise google.invalid(f"Requested score type {kind} is not supported by attribute {name}")
+        raise google.invalid(f"Requested score type {kind[:ECHOED]} is not supported by attribute {name}")
     value = score.value if score and score.value is not None else 0.0  # Google's JSON leaves a 0 out
     if not 0 <= value <= 1:
         raise google.invalid(f"Attribute {name}: a score must lie in [0, 1]")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -24,6 +25,9 @@ from moderation.server.app import create_app, create_service
 from moderation.server.logs import LogFormat, log_config
 from moderation.server.protocol import BoundedProtocol
 from moderation.server.settings import Settings
+
+if TYPE_CHECKING:
+    from moderation.server.moderators import QueueOptions
 
 BACKLOG = 2_048
 MOST_CONNECTIONS = 4_096
@@ -58,11 +62,18 @@ class ServeOptions:
     """Whether every request is logged."""
     settings: Settings = field(default_factory=Settings)
     """What the application is told."""
+    queue: QueueOptions | None = None
+    """The moderators' queue to show; None: scoring alone."""
 
 
 def build(options: ServeOptions) -> ASGIApp:
     """Return the application that the options describe; called in every worker."""
-    return create_app(Scorer.load(options.bundle), Policy.load(options.policy), options.settings)
+    scorer, policy = Scorer.load(options.bundle), Policy.load(options.policy)
+    if options.queue is None:
+        return create_app(scorer, policy, options.settings)
+    from moderation.server.moderators import create_queue_app
+
+    return create_queue_app(scorer, policy, options.settings, options.queue)
 
 
 def run(options: ServeOptions, announce: Callable[[str], None]) -> None:

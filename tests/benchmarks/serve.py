@@ -186,7 +186,9 @@ def rates(file: Path, seconds: float) -> None:
         load(two.address, file, seconds=1, connections=32)
         second = load(two.address, file, seconds=seconds, connections=32, pid=two.process.pid)
         say("two workers", second)
-    say("two workers to one", f"{second.rate / first.rate:.2f} times (wrk takes part of the {os.cpu_count()} cores)")
+    scaled = 2 * first.cpu / second.cpu
+    text = f"{second.rate / first.rate:.2f} times beside wrk on {os.cpu_count()} cores"
+    say("two workers to one", f"{text}; {scaled:.2f} times by processor time, as with cores of their own")
 
 
 def soak(file: Path, seconds: float) -> None:

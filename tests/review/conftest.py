@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from moderation import Policy, Scorer
 from moderation.comment import Article, Comment
@@ -27,6 +28,7 @@ from moderation.server.intake import routes as intake_routes
 from tests.conftest import ROOT
 
 PASSWORD = "a long password"
+PLAIN = Intake(sample=0, double=0)
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
@@ -56,18 +58,19 @@ class Site:
     scorer: Scorer
     policy: Policy
 
-    def put(self, *comments: Comment, site: str = "gazette", intake: Intake = Intake(sample=0, double=0)) -> None:
+    def put(self, *comments: Comment, site: str = "gazette", intake: Intake = PLAIN) -> None:
         """Put comments into the queue."""
         found = [incoming(self.scorer, self.policy, comment) for comment in comments]
         self.store.arrivals.put(found, site=site, intake=intake)
 
 
-def open_store(where: Path | str) -> Store:
+def open_store(where: Path | str, **options: Any) -> Store:
     """A queue with four accounts, whose passwords are hashed cheaply."""
-    store = Store.open(where, mix=0)
+    store = Store.open(where, mix=0, **options)
     store.people = People(store.database, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    for name, role in (("ada", "moderator"), ("bob", "moderator"), ("sue", "senior"), ("root", "admin")):
-        store.people.add(name, role, PASSWORD)  # type: ignore[arg-type]
+    if not store.people.all():
+        for name, role in (("ada", "moderator"), ("bob", "moderator"), ("sue", "senior"), ("root", "admin")):
+            store.people.add(name, role, PASSWORD)  # type: ignore[arg-type]
     return store
 
 
@@ -76,7 +79,9 @@ def serve(store: Store, scorer: Scorer, policy: Policy) -> Iterator[Site]:
     extra = [*intake_routes(store, scorer, policy), *review.routes(store, scorer, policy)]
     app = create_app(scorer, policy, extra_routes=extra)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     until = time.monotonic() + 30
@@ -84,7 +89,6 @@ def serve(store: Store, scorer: Scorer, policy: Policy) -> Iterator[Site]:
         time.sleep(0.01)
     yield Site(store, f"http://127.0.0.1:{listener.getsockname()[1]}", scorer, policy)
     server.should_exit = True
-    server.force_exit = True
     thread.join(10)
     listener.close()
 
@@ -94,9 +98,18 @@ def policy() -> Policy:
     return Policy.load()
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A queue with accounts, to copy."""
+    path = tmp_path_factory.mktemp("template") / "queue.db"
+    open_store(path).close()
+    return path
+
+
 @pytest.fixture
-def empty(tmp_path: Path, shipped: Scorer, policy: Policy) -> Iterator[Site]:
+def empty(template: Path, tmp_path: Path, shipped: Scorer, policy: Policy) -> Iterator[Site]:
     """A server without comments."""
+    shutil.copy(template, tmp_path / "queue.db")
     with open_store(tmp_path / "queue.db") as store:
         yield from serve(store, shipped, policy)
 
@@ -119,6 +132,8 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+expect.set_options(timeout=30_000)
+
 Enter = Callable[..., Page]
 
 
@@ -138,7 +153,7 @@ def enter(browser: Browser) -> Iterator[Enter]:
         context = browser.new_context(base_url=site.url, locale="en-GB", **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)  # a machine may be busy
         watch(page)
         if name is not None:
             page.goto("/sign-in")

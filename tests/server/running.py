@@ -58,7 +58,11 @@ class Server:
 def serving(folder: Path, *options: str) -> Iterator[Server]:
     """Start a server on a free port, with the options given, and stop it at the end."""
     log = folder / "server.log"
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"}
+    environment = os.environ | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "error",
+        "MODERATION_DATABASE": str(folder / "queue.db"),
+    }
     with log.open("w") as errors:
         process = subprocess.Popen(
             [COMMAND, "serve", "--port", "0", *options],
@@ -89,7 +93,7 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
         process.stdout.close()
 
 
-def wait_until_ready(server: Server, seconds: float = 30) -> None:
+def wait_until_ready(server: Server, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+import requests
 
 from moderation.server.feedback import Feedback
 from tests.server.running import serving
@@ -19,7 +19,7 @@ TEXT = "You pathetic little liar."
 
 def suggest(address: str, value: float = 1, **more: Any) -> None:
     body = {"comment": {"text": TEXT}, "attributeScores": {"INSULT": {"summaryScore": {"value": value}}}} | more
-    httpx.post(f"{address}/v1alpha1/comments:suggestscore?key=k", json=body, timeout=10).raise_for_status()
+    requests.post(f"{address}/v1alpha1/comments:suggestscore?key=k", json=body, timeout=10).raise_for_status()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -178,6 +178,18 @@ def test_many_idle_connections_do_not_lock_others_out(impatient: Server) -> None
             connection.close()
 
 
+def test_slow_bodies_do_not_lock_others_out(server: Server) -> None:
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(300)]
+    try:
+        for connection in slow:
+            connection.sendall(head(length=1_000) + b"half")
+        assert server.analyze("a").status_code == 200
+        assert server.client.get("/ready").status_code == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
 def test_clients_that_leave_are_no_error(server: Server) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:

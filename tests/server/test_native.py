@@ -212,6 +212,17 @@ def test_it_can_be_mounted(shipped: Scorer) -> None:
         assert discovery["rootUrl"] == "http://testserver/moderation/"
 
 
+def test_bodies_held_at_a_time_are_bounded(shipped: Scorer) -> None:
+    app = create_app(shipped, Policy.load(), Settings(max_buffered=1_000))
+    with TestClient(app) as client:
+        refused = client.post("/v1/score", json={"comment": {"text": "x" * 2_000}})
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        for _ in range(50):  # what was held is given back
+            assert client.post("/v1/score", json={"comment": {"text": "x" * 500}}).status_code == 200
+    assert app.state.service.gate.held == 0
+
+
 def test_a_policy_for_other_labels_is_refused_at_the_start(shipped: Scorer) -> None:
     policy = Policy.parse('id = "p"\n[thresholds.sarcasm]\nreview = 0.5\n')
     with pytest.raises(PolicyError, match="sarcasm"):

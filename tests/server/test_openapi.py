@@ -56,7 +56,7 @@ def test_the_document_is_kept(server: Server, path: str, method: str, mode: Gene
     with requests.Session() as session:
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
         def call(case: schemathesis.Case) -> None:
             case.call_and_validate(base_url=server.address, session=session, checks=CHECKS)
 

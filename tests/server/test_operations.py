@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server.running import COMMAND, Server, serving, wait_until_ready
@@ -76,12 +77,10 @@ def test_logs_hold_no_text_and_no_key(tmp_path: Path) -> None:
     log = server.logged()
     for secret in ("private", "sentence", "secret"):
         assert secret not in log
-    requests = [
-        record for record in server.records() if record.get("event") == "request" and record["route"] == "analyze"
-    ]
-    assert [record["status"] for record in requests] == [200, 400]
-    assert requests[0]["caller"] == "gazette"
-    assert set(requests[0]) == {"time", "level", "event", "route", "method", "status", "ms", "caller"}
+    seen = [record for record in server.records() if record.get("event") == "request" and record["route"] == "analyze"]
+    assert [record["status"] for record in seen] == [200, 400]
+    assert seen[0]["caller"] == "gazette"
+    assert set(seen[0]) == {"time", "level", "event", "route", "method", "status", "ms", "caller"}
     assert len(server.records()) == len(log.splitlines())
 
 
@@ -101,7 +100,8 @@ def worker_pids(server: Server) -> list[int]:
 def test_counts_are_added_up_over_workers(tmp_path: Path) -> None:
     with serving(tmp_path, "--workers", "2", "--no-access-log") as server:
         for _ in range(60):  # every call a connection of its own, so that both workers get some
-            httpx.post(f"{server.address}/v1/score", json=SCORE)
+            requests.post(f"{server.address}/v1/score", json=SCORE, timeout=10)
+        time.sleep(0.5)  # a request is counted after its answer
         assert [count(server, "moderation_requests_total", route="score", status="200") for _ in range(5)] == [60] * 5
         assert count(server, "moderation_scores_count", label="abuse") == 60
 
@@ -111,9 +111,11 @@ def test_killed_workers_come_back_and_counts_stay(tmp_path: Path) -> None:
         before = worker_pids(server)
         assert len(before) == 2
         for _ in range(20):
-            httpx.post(f"{server.address}/v1/score", json=SCORE)
+            requests.post(f"{server.address}/v1/score", json=SCORE, timeout=10)
+        deadline = time.monotonic() + 90
+        while count(server, "moderation_requests_total", route="score", status="200") < 20:  # counted after the answer
+            assert time.monotonic() < deadline
         os.kill(before[0], signal.SIGKILL)
-        deadline = time.monotonic() + 30
         while len(set(worker_pids(server)) - set(before)) < 1:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -193,12 +195,11 @@ def run(*options: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
-    for workers in ("1", "2"):
-        for option in ("--api-keys", "--coral-secrets", "--policy", "--score-map"):
-            done = run("--port", "0", "--workers", workers, option, missing)
-            assert done.returncode == 2, done.stderr
-            assert done.stderr.startswith("error: ")
-            assert len(done.stderr.splitlines()) == 1
+    for workers, option in (("1", "--api-keys"), ("2", "--coral-secrets"), ("2", "--policy"), ("1", "--score-map")):
+        done = run("--port", "0", "--workers", workers, option, missing)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("error: ")
+        assert len(done.stderr.splitlines()) == 1
     assert run("--port", "0", "--bundle", missing).returncode == 3
     assert run("--feedback-text").returncode == 2
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
@@ -242,9 +243,9 @@ def test_a_hangup_brings_in_a_new_policy_without_a_gap(tmp_path: Path) -> None:
         policy.write_text('id = "new"\n[thresholds.abuse]\nreview = 0.5\n')
         server.process.send_signal(signal.SIGHUP)
         found: list[str] = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while found[-20:] != ["new"] * 20:
             assert time.monotonic() < deadline
-            found.append(httpx.get(f"{server.address}/ready").json()["policy"])
+            found.append(requests.get(f"{server.address}/ready", timeout=10).json()["policy"])
             time.sleep(0.02)
         assert set(found) <= {"old", "new"}

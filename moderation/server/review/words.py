@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from moderation.queue import Session
 
@@ -123,12 +124,11 @@ def age(moment: datetime, now: datetime) -> str:
 
 def moment(value: datetime | str | None) -> str:
     """Return a time as people write it; a comment's own date may be any text."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-    return f"{value:%-d %b %Y, %H:%M}" if value else ""
+    try:
+        when = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return str(value)
+    return f"{when:%-d %b %Y, %H:%M}" if when else ""
 
 
 def hidden(text: str) -> int:
@@ -188,6 +188,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "hidden": hidden,
     "plural": plural,
     "web": web,
+    "query": lambda values: urlencode(values, errors="replace"),  # names may hold lone surrogates
     "state": lambda name: STATES.get(name, name),
     "act": lambda name: ACTS.get(name, name),
     "stage": lambda name: STAGES.get(name, name),

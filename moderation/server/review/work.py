@@ -86,8 +86,8 @@ def hold(visit: Visit) -> Response:
 
 
 def release(visit: Visit) -> Response:
-    """Give comments back, as when the page is left."""
-    refs = _refs(visit)
+    """Give comments back, these or all, as when the page is left."""
+    refs = None if visit.field("all") else _refs(visit)
     return visit.json({"released": visit.store.desk.release(visit.name, refs)})
 
 

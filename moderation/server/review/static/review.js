@@ -255,10 +255,23 @@
     }
   }
 
+  const left = "moderation-left-while-asking";
+
   function leave() {
+    // Comments that are on their way here would stay claimed: the next page of this tab gives all back.
+    try { if (filling) sessionStorage.setItem(left, "yes"); } catch { /* the claims expire */ }
     const refs = open().map((card) => card.ref);
     if (refs.length) navigator.sendBeacon("/work/release", new URLSearchParams({ refs: refs.join(","), csrf: body.dataset.csrf }));
   }
+
+  function giveBack() {
+    try {
+      if (!sessionStorage.getItem(left)) return;
+      sessionStorage.removeItem(left);
+    } catch { return; }
+    if (page !== "work") setTimeout(() => ask("/work/release", { all: "yes" }).catch(() => {}), 300);
+  }
+  if (user) giveBack();
 
   if (stage && page === "work") {
     const first = find(".card", stage);

@@ -1,0 +1,105 @@
+"""Machines put comments into the queue and open appeals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from moderation.queue import Filter, Ruling
+from tests.review.conftest import Site
+
+
+@pytest.fixture
+def machine(empty: Site) -> Iterator[httpx.Client]:
+    """A backend with a token."""
+    secret, _ = empty.store.people.make_token("root", "backend", ("queue", "appeals"))
+    with httpx.Client(base_url=empty.url, headers={"authorization": f"Bearer {secret}"}) as client:
+        yield client
+
+
+INSULT = {
+    "id": "c1",
+    "text": "You stupid, lying pig.",
+    "author": "joe",
+    "article": {"title": "Ferry", "url": "https://news.example/f"},
+}
+
+
+def test_comments_come_in_once(empty: Site, machine: httpx.Client) -> None:
+    first = machine.post("/v1/queue", json={"site": "gazette", "comment": INSULT}).json()
+    assert (first["new"], first["queued"], first["unchanged"]) == (1, 1, 0)
+    [result] = first["results"]
+    assert result["id"] == "c1" and result["action"] in ("review", "hold")
+    again = machine.post("/v1/queue", json={"site": "gazette", "comment": INSULT}).json()
+    assert (again["new"], again["queued"], again["unchanged"]) == (0, 0, 1)
+    other = machine.post("/v1/queue", json={"site": "courier", "comment": INSULT}).json()
+    assert other["new"] == 1
+    [item] = empty.store.desk.claim("ada", Filter(site="gazette"))
+    assert item.comment.article is not None and item.comment.article.title == "Ferry"
+    assert any(span.label == "abuse" for span in item.version.spans)
+
+
+def test_an_edit_is_scored_anew(empty: Site, machine: httpx.Client) -> None:
+    machine.post("/v1/queue", json={"site": "gazette", "comment": INSULT})
+    edited = machine.post(
+        "/v1/queue", json={"site": "gazette", "comment": INSULT | {"text": "Thank you, you idiot."}}
+    ).json()
+    assert edited["edited"] == 1
+    ref = edited["results"][0]["ref"]
+    assert [version.text for version in empty.store.listing.versions(ref)][-1] == "Thank you, you idiot."
+
+
+def test_many_at_once(empty: Site, machine: httpx.Client) -> None:
+    comments = [{"id": f"c{n}", "text": "You stupid, lying pig." if n % 2 else "Lovely weather."} for n in range(100)]
+    answer = machine.post("/v1/queue", json={"site": "gazette", "comments": comments}).json()
+    assert answer["new"] == 100 and 50 <= answer["queued"] <= 55
+    assert empty.store.listing.counts().waiting == answer["queued"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"site": "gazette"}, 400, "comment or comments"),
+        ({"site": "", "comment": INSULT}, 400, "site"),
+        ({"comment": INSULT}, 400, "site"),
+        ({"site": "gazette", "comment": {"text": "x"}}, 400, "comment.id"),
+        ({"site": "gazette", "comments": [INSULT, {"text": "x"}]}, 400, "comments[1].id"),
+        ({"site": "gazette", "comments": [INSULT, {"id": "2", "text": 7}]}, 400, "comments[1].text"),
+        ({"site": "gazette", "comment": INSULT | {"colour": "red"}}, 400, "colour"),
+        ({"site": "gazette", "comments": [{"id": str(n), "text": ""} for n in range(1_001)]}, 413, "1000"),
+        ([], 400, "object"),
+    ],
+)
+def test_what_is_wrong_is_named(empty: Site, machine: httpx.Client, body: Any, status: int, words: str) -> None:
+    answer = machine.post("/v1/queue", json=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in answer.json()["detail"]
+    assert empty.store.listing.count(Filter(state=None)) == 0
+
+
+def test_a_token_is_asked_for(empty: Site, machine: httpx.Client) -> None:
+    body = {"site": "gazette", "comment": INSULT}
+    for headers in ({"authorization": ""}, {"authorization": "Bearer wrong"}):
+        answer = machine.post("/v1/queue", json=body, headers=headers)
+        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+    export, _ = empty.store.people.make_token("root", "reader", ("export",))
+    assert machine.post("/v1/queue", json=body, headers={"authorization": f"Bearer {export}"}).status_code == 401
+    assert machine.get("/v1/queue").status_code == 405
+
+
+def test_an_appeal(empty: Site, machine: httpx.Client) -> None:
+    ref = machine.post("/v1/queue", json={"site": "gazette", "comment": INSULT}).json()["results"][0]["ref"]
+    asked = {"site": "gazette", "id": "c1", "statement": "It was a joke."}
+    assert machine.post("/v1/appeals", json=asked).status_code == 409
+    empty.store.desk.decide("ada", ref, Ruling("reject", reason="ABUSE"))
+    opened = machine.post("/v1/appeals", json=asked)
+    assert opened.status_code == 201 and opened.json()["state"] == "open"
+    assert machine.post("/v1/appeals", json=asked).json() == opened.json()
+    assert empty.store.appeals.find(opened.json()["reference"]).comment_ref == ref
+    assert machine.post("/v1/appeals", json=asked | {"id": "none"}).status_code == 404
+    assert not empty.store.appeals.waiting("ada")
+    assert empty.store.appeals.waiting("bob")

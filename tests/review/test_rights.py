@@ -1,0 +1,233 @@
+"""Who may do what: sessions, roles, forms from elsewhere, throttling, and what headers say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from moderation.comment import Comment
+from moderation.queue import Ruling
+from moderation.server.review.room import own_path
+from tests.review.conftest import PASSWORD, Site
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[httpx.Client]:
+    """A browser without a screen."""
+    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}) as client:
+        yield client
+
+
+def sign_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
+    return client.post("/sign-in", data={"name": name, "password": password})
+
+
+def csrf(client: httpx.Client) -> str:
+    found = re.search(r'data-csrf="([^"]+)"', client.get("/mine").text)
+    assert found is not None
+    return found[1]
+
+
+SENIOR = ["/senior", "/export/decisions.jsonl", "/export/decisions.csv", "/export/statements.jsonl"]
+ADMIN = ["/people", "/audit"]
+ALL = ["/work", "/", "/bulk", "/bulk/preview", "/appeals", "/mine", "/preferences", "/help", "/comments/1", "/counts",
+       "/work/cards", *SENIOR, *ADMIN]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_nothing_is_shown_without_a_session(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/sign-in")
+    assert client.get(path, headers={"accept": "application/json"}).status_code == 401
+
+
+@pytest.mark.parametrize(("name", "refused"), [("ada", SENIOR + ADMIN), ("sue", ADMIN), ("root", [])])
+def test_a_page_without_rights_is_refused_and_logged(
+    client: httpx.Client, site: Site, name: str, refused: list[str]
+) -> None:
+    sign_in(client, name)
+    for path in SENIOR + ADMIN:
+        assert client.get(path).status_code == (403 if path in refused else 200), path
+    lines = site.store.people.audit(kind="forbidden")
+    assert [(line.user, line.detail) for line in lines[::-1]] == [(name, f"GET {path}") for path in refused]
+
+
+def test_a_form_needs_the_token_of_its_session(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    site.store.desk.take("ada", 3)
+    for token in ("", "wrong"):
+        answer = client.post("/comments/3/decide", data={"act": "approve", "csrf": token})
+        assert answer.status_code == 403
+    assert site.store.people.audit(kind="forbidden")[0].detail == "POST /comments/3/decide"
+    elsewhere = {"sec-fetch-site": "cross-site"}
+    answer = client.post("/comments/3/decide", data={"act": "approve", "csrf": csrf(client)}, headers=elsewhere)
+    assert answer.status_code == 403
+    answer = client.post(
+        "/sign-in", data={"name": "ada", "password": PASSWORD}, headers={"origin": "https://evil.example"}
+    )
+    assert answer.status_code == 403
+    assert not site.store.listing.decisions()
+    answer = client.post("/comments/3/decide", data={"act": "approve", "csrf": csrf(client)})
+    assert answer.status_code == 303
+    assert len(site.store.listing.decisions()) == 1
+
+
+def test_what_changes_something_does_not_answer_to_get(client: httpx.Client) -> None:
+    sign_in(client, "ada")
+    for path in ("/comments/3/decide", "/comments/3/skip", "/decisions/1/undo", "/sign-out", "/work/release"):
+        assert client.get(path).status_code == 405
+
+
+def test_the_cookie(client: httpx.Client, site: Site) -> None:
+    cookie = sign_in(client, "ada").headers["set-cookie"].lower()
+    assert cookie.startswith("moderation=") and "httponly" in cookie and "samesite=lax" in cookie and "path=/" in cookie
+    assert "secure" not in cookie
+    secret = client.cookies["moderation"]
+    client.post("/sign-out", data={"csrf": csrf(client)})
+    client.cookies.set("moderation", secret)
+    assert client.get("/mine").status_code == 303
+
+
+def test_headers(client: httpx.Client) -> None:
+    sign_in(client, "ada")
+    for path in ("/work", "/", "/mine", "/comments/999999", "/assets/review.css", "/sign-in"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+    assert client.get("/work").headers["cache-control"] == "no-store"
+    page = client.get("/comments/3").text
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style| style=| on[a-z]+=", page)
+
+
+def test_failed_sign_ins_have_to_wait(client: httpx.Client) -> None:
+    for _ in range(5):
+        assert sign_in(client, "ada", "wrong").status_code == 401
+    answer = sign_in(client, "ada")
+    assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
+    assert "ada" not in client.cookies
+    assert PASSWORD not in answer.text
+
+
+@pytest.mark.parametrize(
+    "where", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "/\tx", "javascript:1"]
+)
+def test_no_way_to_another_site(client: httpx.Client, where: str) -> None:
+    assert own_path(where) is None
+    answer = client.post("/sign-in", data={"name": "ada", "password": PASSWORD, "next": where})
+    assert answer.headers["location"] == "/work"
+
+
+def test_sign_in_goes_to_where_one_wanted(client: httpx.Client) -> None:
+    where = client.get("/comments/3?show=abuse").headers["location"]
+    assert where == "/sign-in?next=/comments/3%3Fshow%3Dabuse"
+    answer = client.post("/sign-in", data={"name": "ada", "password": PASSWORD, "next": "/comments/3?show=abuse"})
+    assert answer.headers["location"] == "/comments/3?show=abuse"
+
+
+def test_a_form_sent_twice_counts_once(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    site.store.desk.take("ada", 3)
+    form = {"act": "reject", "reason": "ABUSE", "csrf": csrf(client), "key": "the form's own key"}
+    answers = [
+        client.post("/comments/3/decide", data=form, headers={"accept": "application/json"}).json() for _ in range(2)
+    ]
+    assert [answer["repeated"] for answer in answers] == [False, True]
+    assert answers[0]["decision"] == answers[1]["decision"]
+    assert len(site.store.listing.decisions()) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"act": "reject"}, "reason"),
+        ({"act": "reject", "reason": "NONE"}, "reason"),
+        ({"act": "escalate", "note": "  "}, "note"),
+        ({"act": "delete"}, "act"),
+        ({"act": "reject", "reason": "ABUSE", "ground": "whim"}, "ground"),
+    ],
+)
+def test_an_incomplete_decision_is_refused(client: httpx.Client, site: Site, form: dict[str, str], words: str) -> None:
+    sign_in(client, "ada")
+    answer = client.post("/comments/3/decide", data=form | {"csrf": csrf(client)})
+    assert answer.status_code == 400
+    told = re.search(r"<h1>.*</h1>\n<p>(.*)</p>", answer.text)
+    assert told is not None and words in told[1].lower()
+    assert not site.store.listing.decisions()
+
+
+def test_forms_are_bounded(client: httpx.Client) -> None:
+    sign_in(client, "ada")
+    answer = client.post("/comments/3/decide", data={"note": "x" * 300_000})
+    assert answer.status_code == 400
+    answer = client.post("/comments/3/decide", content=b"act=approve", headers={"content-type": "text/plain"})
+    assert answer.status_code == 400
+
+
+def test_an_edit_since_it_was_read_is_not_decided_on(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    client.get("/comments/3")
+    site.put(Comment("3", "I take it back, and ask the mayor's pardon, you clown.", "ironhorse77"))
+    answer = client.post("/comments/3/decide", data={"act": "approve", "version": "1", "csrf": csrf(client)})
+    assert answer.status_code == 409
+    assert "version 2" in client.get("/comments/3").text
+
+
+def test_only_ones_own_decision_can_be_undone(client: httpx.Client, site: Site) -> None:
+    site.store.desk.decide("bob", 3, Ruling("approve"))
+    sign_in(client, "ada")
+    [made] = site.store.listing.decisions()
+    assert client.post(f"/decisions/{made.ref}/undo", data={"csrf": csrf(client)}).status_code == 403
+    assert site.store.listing.item(3).state == "approved"
+
+
+def test_an_admin_keeps_accounts_and_tokens(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "root")
+    token = csrf(client)
+    page = client.post("/people", data={"csrf": token, "name": "eve", "role": "moderator"}).text
+    secret = re.search(r'class="secret">([^<]+)<', page)
+    assert secret is not None
+    with httpx.Client(base_url=site.url) as other:
+        assert sign_in(other, "eve", secret[1]).headers["location"] == "/work"
+        change = {"csrf": token, "name": "eve", "what": "role", "role": "senior"}
+        assert client.post("/people/change", data=change).status_code == 303
+        assert other.get("/mine").status_code == 303  # a changed role ends the sessions
+        assert sign_in(other, "eve", secret[1]).status_code == 303
+        assert other.get("/senior").status_code == 200
+        client.post("/people/change", data={"csrf": token, "name": "eve", "what": "disable"})
+        assert other.get("/senior").status_code == 303
+    assert client.post("/people/change", data={"csrf": token, "name": "root", "what": "disable"}).status_code == 409
+    page = client.post("/tokens", data={"csrf": token, "name": "site", "scope-queue": "on"}).text
+    assert re.search(r'class="secret">mod_', page)
+    [made] = site.store.people.tokens()
+    client.post(f"/tokens/{made.ref}/revoke", data={"csrf": token})
+    assert site.store.people.tokens()[0].revoked is not None
+    assert "user added" in client.get("/audit").text
+
+
+def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    new = {"csrf": csrf(client), "new": "another long password", "again": "another long password"}
+    assert client.post("/password", data=new | {"old": "wrong"}).status_code == 400
+    assert client.post("/password", data=new | {"old": PASSWORD, "again": "typo"}).status_code == 400
+    assert client.post("/password", data=new | {"old": PASSWORD}).status_code == 303
+    assert client.get("/mine").status_code == 200
+    with httpx.Client(base_url=site.url) as other:
+        assert sign_in(other, "ada").status_code == 401
+        assert sign_in(other, "ada", "another long password").status_code == 303
+
+
+def test_exports(client: httpx.Client, site: Site) -> None:
+    site.store.desk.decide("ada", 3, Ruling("reject", reason="ABUSE"))
+    sign_in(client, "sue")
+    lines = client.get("/export/decisions.jsonl")
+    assert lines.headers["content-disposition"] == 'attachment; filename="decisions.jsonl"'
+    assert '"abuse":1' in lines.text and lines.text.count("\n") == 1
+    assert client.get("/export/decisions.csv").text.count("\n") == 2
+    assert "DECISION_GROUND_INCOMPATIBLE_CONTENT" in client.get("/export/statements.jsonl").text
+    assert client.get("/export/passwords").status_code == 404
+    assert len(site.store.people.audit(kind="exported")) == 3

@@ -1,0 +1,299 @@
+"""Archives from the shell: several processes, runs that were killed and go on, Parquet and zstd."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moderation import Policy, Scorer
+from moderation.archive import Setup, read_chunks, score_chunks
+from moderation.batch import Request
+from moderation.formats.packing import open_plain
+from moderation.formats.rows import Fields
+from tests.conftest import TEXTS
+from tests.test_cli import SAMPLE, run
+
+COMMAND = [sys.executable, "-c", "from moderation.cli import main; main()", "score"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of ten chunks or so, with some rows in error."""
+    path = tmp_path_factory.mktemp("archive") / "archive.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for k in range(30_000):
+            row = json.dumps({"id": f"c{k}", "text": f"{TEXTS[k % 6]} {k}", "padding": "x" * (k % 150)})
+            file.write("nonsense\n" if k % 9_000 == 5 else row + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(archive: Path) -> bytes:
+    """What a run in one go makes of the archive."""
+    target = archive.with_name("expected.jsonl")
+    run("score", archive, "-o", target, "--jobs", "1", code=1)
+    return target.read_bytes()
+
+
+def left_beside(target: Path) -> list[str]:
+    return sorted(path.name for path in target.parent.iterdir() if path != target)
+
+
+def test_every_row_comes_once_and_in_order(archive: Path, expected: bytes) -> None:
+    rows = [json.loads(line) for line in expected.splitlines()]
+    assert len(rows) == 30_000
+    assert all(row["id"] == f"c{k}" if "id" in row else k % 9_000 == 5 for k, row in enumerate(rows))
+    assert [row["error"]["line"] for row in rows if "error" in row] == list(range(6, 30_000, 9_000))
+
+
+@pytest.mark.parametrize("jobs", ["2", "3"])
+def test_processes_do_not_show(archive: Path, expected: bytes, jobs: str, tmp_path: Path) -> None:
+    _, err = run("score", archive, "-o", tmp_path / "out.jsonl", "--jobs", jobs, code=1)
+    assert (tmp_path / "out.jsonl").read_bytes() == expected
+    assert "30,000 comments" in err
+    assert left_beside(tmp_path / "out.jsonl") == []
+    out, _ = run("score", archive, "--jobs", jobs, "--sort", "severity", code=1)
+    assert sorted(out.encode().splitlines()) == sorted(expected.splitlines())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(3_000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+def children(pid: int) -> list[int]:
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(word) for word in done.stdout.split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_killed_run_goes_on(archive: Path, expected: bytes, jobs: str, name: str, tmp_path: Path) -> None:
+    target, partial = tmp_path / name, tmp_path / f"{name}.partial"
+    arguments = [str(archive), "-o", str(target), "--jobs", jobs]
+    for size in (1, 4_000_000):
+        with subprocess.Popen([*COMMAND, *arguments, "--resume"], stderr=subprocess.DEVNULL) as process:
+            wait_for(lambda size=size: partial.exists() and partial.stat().st_size >= size)  # type: ignore[misc]
+            workers = children(process.pid)
+            process.send_signal(signal.SIGKILL)
+        assert not target.exists()
+        wait_for(lambda workers=workers: not any(map(is_alive, workers)))  # type: ignore[misc]
+    with partial.open("ab") as file:
+        file.write(b'{"id": "torn')
+    _, err = run("score", *arguments, "--resume", code=1)
+    assert "30,000 comments" in err
+    if name == "out.csv":
+        run("score", archive, "-o", tmp_path / "once.csv", "--jobs", "1", code=1)
+        assert target.read_bytes() == (tmp_path / "once.csv").read_bytes()
+    else:
+        assert target.read_bytes() == expected
+        assert left_beside(target) == []
+
+
+def noted(target: Path) -> int:
+    """How many chunks the journal of a run knows of."""
+    journal = target.with_name(f"{target.name}.partial.journal")
+    return journal.read_text().count("\n") - 1 if journal.exists() else 0
+
+
+@pytest.fixture
+def interrupted(archive: Path, tmp_path: Path) -> Path:
+    """The target of a run that was interrupted from the keyboard after its first chunk."""
+    target = tmp_path / "out.jsonl"
+    command = [*COMMAND, str(archive), "-o", str(target), "--jobs", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: noted(target) > 0)
+        process.send_signal(signal.SIGINT)
+        assert b"--resume goes on from here" in process.communicate()[1]
+    return target
+
+
+def test_what_the_disk_lost_is_scored_again(interrupted: Path, archive: Path, expected: bytes) -> None:
+    # After a power failure the journal may know more than the partial file.
+    partial = interrupted.with_name("out.jsonl.partial")
+    data = bytearray(partial.read_bytes())
+    data[len(data) // 2] ^= 1
+    partial.write_bytes(data)
+    run("score", archive, "-o", interrupted, "--resume", code=1)
+    assert interrupted.read_bytes() == expected
+
+
+def test_a_run_does_not_go_on_with_something_else(interrupted: Path, archive: Path, tmp_path: Path) -> None:
+    _, err = run("score", archive, "-o", interrupted, "--resume", "--labels", "abuse", code=2)
+    assert "other options, inputs or another model" in err
+    other = tmp_path / "changed" / archive.name
+    other.parent.mkdir()
+    original = archive.read_bytes()
+    try:
+        archive.write_bytes(original.replace(b"c17", b"d17", 1))
+        _, err = run("score", archive, "-o", interrupted, "--resume", code=2)
+        assert "the input has changed since the interrupted run" in err
+        archive.write_bytes(original[:1000])
+        _, err = run("score", archive, "-o", interrupted, "--resume", code=2)
+        assert "the input has changed" in err
+        archive.write_bytes(b"")
+        _, err = run("score", archive, "-o", interrupted, "--resume", code=2)
+        assert "the input is shorter" in err
+    finally:
+        archive.write_bytes(original)
+    assert interrupted.with_name("out.jsonl.partial").exists()
+
+
+def test_without_resume_a_run_begins_anew(interrupted: Path, archive: Path, expected: bytes) -> None:
+    run("score", archive, "-o", interrupted, code=1)
+    assert interrupted.read_bytes() == expected
+    assert left_beside(interrupted) == []
+
+
+def test_two_runs_do_not_write_one_file(archive: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    os.mkfifo(tmp_path / "slow")
+    with subprocess.Popen([*COMMAND, str(tmp_path / "slow"), "-f", "jsonl", "-o", str(target)]) as process:
+        with (tmp_path / "slow").open("wb") as slow:
+            slow.write(SAMPLE.read_bytes())
+            slow.flush()
+            wait_for(lambda: target.with_name("out.jsonl.partial").exists())
+            _, err = run("score", SAMPLE, "-o", target, code=2)
+            assert "another run is writing it" in err
+        assert process.wait() == 0
+    assert len(target.read_bytes().splitlines()) == len(SAMPLE.read_bytes().splitlines())
+
+
+@pytest.mark.parametrize("more", [[], ["-o", "out.txt", "--to", "table"], ["-o", "out.jsonl", "--sort", "abuse"]])
+def test_resume_says_where_it_does_not_work(more: list[str], tmp_path: Path) -> None:
+    _, err = run("score", SAMPLE, "--resume", *more, code=2, cwd=tmp_path)
+    assert "--resume: works with --output FILE as JSON lines, CSV or Parquet" in err
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_packed_in_and_out(archive: Path, expected: bytes, ending: str, tmp_path: Path) -> None:
+    pack, unpack = (gzip.compress, gzip.decompress) if ending == ".gz" else (zstandard.compress, unzstd)
+    source, target = tmp_path / f"in.jsonl{ending}", tmp_path / f"out.jsonl{ending}"
+    data = archive.read_bytes()
+    source.write_bytes(pack(data[:5_000_000]) + pack(data[5_000_000:]))
+    run("score", source, "-o", target, code=1)
+    assert unpack(target.read_bytes()) == expected.replace(b"/archive.jsonl", b"/archive.jsonl").replace(
+        str(archive).encode(), str(source).encode()
+    )
+    run("score", SAMPLE, "-o", tmp_path / f"out.csv{ending}", "--to", "csv")
+    assert b"score_abuse" in unpack((tmp_path / f"out.csv{ending}").read_bytes())
+
+
+def unzstd(data: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:40] + b"\xff" * 40 + data[80:]])
+def test_damaged_zstd_is_one_sentence(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl.zst").write_bytes(damage(zstandard.compress(SAMPLE.read_bytes())))
+    _, err = run("score", "b.jsonl.zst", code=2, cwd=tmp_path)
+    assert "error: b.jsonl.zst: damaged zstd stream" in err
+
+
+def test_parquet_in_and_out(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    rows = [
+        {"id": k, "text": TEXTS[k % 6], "when": datetime(2026, 1, 1, tzinfo=UTC), "score": k / 7, "raw": b"\xff\x00",
+         "tags": ["a", "b"], "spam": k % 2 == 0, "odd": 3 if k % 2 else None}
+        for k in range(12_000)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    run("score", tmp_path / "in.parquet", "-o", tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.num_rows == len(rows)
+    assert table.column("id").to_pylist() == list(range(12_000))
+    assert table.column("text").to_pylist() == [row["text"] for row in rows]
+    kinds = {name: str(table.schema.field(name).type) for name in ("id", "score", "spam", "odd", "when", "tags", "raw")}
+    assert kinds == {"id": "int64", "score": "double", "spam": "bool", "odd": "int64", "when": "string", "tags": "string",
+                     "raw": "string"}  # fmt: skip
+    assert table.column("when")[0].as_py() == "2026-01-01T00:00:00+00:00"
+    assert set(table.column("action").to_pylist()) <= {"allow", "review", "hold"}
+    out, _ = run("score", tmp_path / "in.parquet")
+    probabilities = [json.loads(line)["scores"]["abuse"] for line in out.splitlines()]
+    assert table.column("score_abuse").to_pylist() == probabilities
+
+
+def test_a_parquet_column_of_mixed_kinds_becomes_text(tmp_path: Path) -> None:
+    data = b'{"text": "a", "x": 1}\n{"text": "b", "x": "two"}\nbad\n{"text": "\\ud800", "x": 3.5, "y": 1}\n'
+    run("score", "-f", "jsonl", "-o", tmp_path / "o.parquet", stdin=data, code=1)
+    table = pq.read_table(tmp_path / "o.parquet")
+    assert table.column("x").to_pylist() == ["1", "two", None, "3.5"]
+    assert table.column("y").to_pylist() == [None, None, None, 1]
+    assert table.column("error").to_pylist()[2].startswith("line 3: not JSON")
+    out, _ = run("score", "-f", "jsonl", "--to", "csv", stdin=data, code=1)
+    assert [row["x"] for row in csv.DictReader(io.StringIO(out))] == ["1", "two", "", "3.5"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"PAR1 is not enough", "not readable as Parquet"), (b"", "no column")],
+)
+def test_parquet_that_cannot_be_read(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    path.write_bytes(content)
+    if not content:
+        pq.write_table(pa.table({"a": [1]}), path)
+    _, err = run("score", path, code=2)
+    assert message in err
+    _, err = run("score", "-f", "parquet", stdin=content, code=2)
+    assert "error: standard input: " in err
+
+
+# ---- lines are kept as they came in ----
+
+KEYS = st.sampled_from(["id", "text", "comment", "x", "scores", "error", "label", "é"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(st.lists(st.dictionaries(KEYS, JSON, max_size=5), max_size=4), st.booleans())
+def test_every_field_is_kept(small_scorer: Scorer, rows: list[dict[str, Any]], spaced: bool) -> None:
+    data = "".join(json.dumps(row, indent=None, separators=None if spaced else (",", ":")) + "\n" for row in rows)
+    policy = Policy.parse('id = "p"\n[thresholds.abuse]\nreview = 0.5\n')
+    setup = Setup(None, policy, Request())
+    chunks = read_chunks(open_plain(io.BytesIO(data.encode())), "jsonl", Fields(), "in")
+    lines = b"".join(part.lines for part in score_chunks(chunks, setup, scorer=small_scorer)).splitlines()
+    assert len(lines) == len(rows)
+    for row, line in zip(rows, lines, strict=True):
+        record = json.loads(line)
+        kept = {name: value for name, value in record.items() if name not in ("scores", "verdict", "model", "error")}
+        assert kept.pop("input", {}) | kept == row
+        text = next((row[name] for name in ("text", "comment") if name in row), None)
+        assert ("scores" in record) == isinstance(text, str)
+        if "scores" in record:
+            score = small_scorer.score(text)
+            assert record["scores"] == {label: round(value, 6) for label, value in score.probabilities.items()}
+            expected = policy.decide(score, small_scorer.explain(text)).to_json()
+            assert record["verdict"] | {"comment_id": "1"} == expected

@@ -44,7 +44,9 @@ def sign_in(visit: Visit) -> Response:
         response.headers["retry-after"] = str(int(error.wait) + 1)
         return response
     except SignInFailed as error:
-        return visit.render("sign_in.html", error.status, wanted=wanted, name=name, problem="Name and password do not fit.")
+        return visit.render(
+            "sign_in.html", error.status, wanted=wanted, name=name, problem="Name and password do not fit."
+        )
     response = visit.go(wanted)
     set_cookie(visit, response, secret)
     return response

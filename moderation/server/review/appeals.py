@@ -48,7 +48,9 @@ def appeal(visit: Visit) -> Response:
     found = visit.store.appeals.get(visit.number("ref"))
     item = visit.store.listing.item(found.comment_ref, visit.name)
     mine = any(past.decision.moderator == visit.name and past.decision.act != "undo" for past in item.history)
-    return visit.render("appeal.html", appeal=found, card=card(visit, item, back=f"/appeals/{found.ref}", acts=False), mine=mine)
+    return visit.render(
+        "appeal.html", appeal=found, card=card(visit, item, back=f"/appeals/{found.ref}", acts=False), mine=mine
+    )
 
 
 def decide(visit: Visit) -> Response:

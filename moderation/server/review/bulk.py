@@ -76,7 +76,9 @@ def _chosen(visit: Visit) -> Filter:
     chosen = Choice.read(visit.request.query_params).waiting()
     if chosen.label is None:
         labels = visit.store.listing.labels()
-        first = next((label for label in visit.room.policy.thresholds if label in labels), labels[0] if labels else None)
+        first = next(
+            (label for label in visit.room.policy.thresholds if label in labels), labels[0] if labels else None
+        )
         chosen = replace(chosen, label=first)
     if chosen.low is None and chosen.high is None:
         chosen = replace(chosen, low=0.9, high=1.0)

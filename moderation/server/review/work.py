@@ -234,6 +234,3 @@ def _refs(visit: Visit) -> list[int]:
     if len(given) > 50 or not all(part.isdecimal() and len(part) < 16 for part in given):
         raise InputError("refs: expected at most 50 numbers with commas between them")
     return [int(part) for part in given]
-
-
-

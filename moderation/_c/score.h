@@ -11,6 +11,10 @@
 #include <math.h>
 #include <stddef.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "model.h"
 
 /* What a token adds. After the head come its form, the row of the word itself, the sums of every label over its
@@ -55,7 +59,7 @@ typedef struct Workspace {
     size_t features_size;
     uint64_t *hashes; /* of the comment's tokens */
     size_t hashes_size;
-    uint8_t *counts; /* of every feature of the model; all 0 between comments */
+    uint8_t *counts; /* of every feature of the model, in one piece with the cache; all 0 between comments */
     uint32_t *seen, *repeated; /* features of the comment, and those that occur more than once */
     size_t n_seen, n_repeated, seen_size, repeated_size;
     Count *many; /* what goes beyond MANY: an open-addressing table, made when it is first needed */
@@ -75,21 +79,34 @@ static void workspace_free(Workspace *w)
     free(w->spare);
     free(w->features);
     free(w->hashes);
-    free(w->counts);
     free(w->seen);
     free(w->repeated);
     free(w->many);
     free(w);
 }
 
+/* Return memory that the system may back with large pages, for it is read at random; free() lets go of it. */
+static void *large_pages(size_t size)
+{
+#if defined(__linux__)
+    void *memory = NULL;
+    if (posix_memalign(&memory, 2u << 20, size)) return NULL;
+    madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
+#else
+    return malloc(size);
+#endif
+}
+
 static Workspace *workspace_new(const Model *m)
 {
     Workspace *w = calloc(1, sizeof *w);
     if (!w) return NULL;
-    w->cache = calloc(CACHE_SLOTS, sizeof *w->cache);
-    w->arena = malloc(CACHE_BYTES);
-    w->counts = calloc(m->chars.end + 1, 1);
-    if (!w->cache || !w->arena || !w->counts) return workspace_free(w), NULL;
+    w->arena = large_pages(CACHE_BYTES);
+    w->cache = large_pages(CACHE_SLOTS * sizeof *w->cache + m->chars.end + 1);
+    if (!w->cache || !w->arena) return workspace_free(w), NULL;
+    w->counts = (uint8_t *)(w->cache + CACHE_SLOTS);
+    memset(w->cache, 0, CACHE_SLOTS * sizeof *w->cache + m->chars.end + 1);
     for (int k = 1; k < LOGS; k++) w->logs[k] = 1.0 + log((double)k);
     return w;
 }

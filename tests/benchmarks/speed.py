@@ -229,7 +229,12 @@ def start_up(rounds: int) -> list[Line]:
                 lambda: subprocess.run(program, input=b"You idiot.\n", stdout=subprocess.DEVNULL, check=True), children_time
             )
         )  # fmt: skip
-    watcher = "import resource, sys\nfrom moderation.cli import main\ntry:\n    main()\nexcept SystemExit:\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    # Not getrusage: its figure counts what this process held when it forked.
+    watcher = (
+        "import sys\nfrom moderation.cli import main\ntry:\n    main()\nexcept SystemExit:\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    print(next(line.split()[1] for line in lines if line.startswith('VmHWM')), file=sys.stderr)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", watcher, "score"], input=b"You idiot.\n", capture_output=True, check=True
     )

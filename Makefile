@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What an installation is made from; the Python files are used where they stand.
 BUILD := pyproject.toml setup.py $(wildcard moderation/_c/*)
 
 .PHONY: demo test lint types check clean

@@ -1,9 +1,9 @@
-"""Routes for machines: ``POST /v1/queue`` puts comments into the moderators' queue, ``POST /v1/appeals`` opens appeals."""
+"""Routes for machines: ``POST /v1/queue`` puts comments into the queue, ``POST /v1/appeals`` opens appeals."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from moderation.comment import Comment
 from moderation.errors import ModerationError
-from moderation.explain import Explanation
+from moderation.intake import incoming
 from moderation.policy import Policy
-from moderation.queue import Incoming, Intake, Store, Token
+from moderation.queue import Intake, Store, Token
 from moderation.queue.people import Scope as TokenScope
 from moderation.scorer import Scorer
 from moderation.server.answers import json_answer
@@ -86,7 +86,7 @@ def routes(
 
     def put(data: Any) -> Response:
         site, comments = _comments(data, bounds.max_comments)
-        found = list(scored(comments, scorer, policy))
+        found = list(incoming(comments, scorer, policy))
         arrived = store.arrivals.put(found, site=site, intake=sorting)
         results = [
             {"id": one.comment.id, "action": one.verdict.action, "ref": store.listing.find(site, one.comment.id)}
@@ -106,22 +106,6 @@ def routes(
         Route("/v1/queue", Machine(store, "queue", put, gate, bounds, bounds.max_batch_body), methods=["POST"]),
         Route("/v1/appeals", Machine(store, "appeals", appeal, gate, bounds, bounds.max_body), methods=["POST"]),
     ]
-
-
-def scored(comments: Sequence[Comment], scorer: Scorer, policy: Policy) -> Iterator[Incoming]:
-    """Score comments for the queue; words are looked up only for those that enter it."""
-    for comment, score in zip(comments, scorer.score_many(comments), strict=True):
-        verdict = policy.decide(score)
-        explanation: Explanation | None = None
-        if verdict.action != "allow":
-            explanation = scorer.explain(comment)
-            verdict = policy.decide(score, explanation)
-        spans = explanation.spans if explanation else _later(scorer, comment)
-        yield Incoming(comment, score, verdict, policy.severity(score), spans)
-
-
-def _later(scorer: Scorer, comment: Comment) -> Callable[[], Sequence[Any]]:
-    return lambda: scorer.explain(comment).spans
 
 
 def _comments(data: Any, most: int) -> tuple[str, list[Comment]]:

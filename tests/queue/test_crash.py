@@ -108,7 +108,10 @@ def fill_up(store: Store) -> tuple[list[int], Exception]:
     made: list[int] = []
     try:
         for n in range(10_000):
-            store.arrivals.put([incoming(n, 0.9, text="long words " * 2_000)], site="gazette", intake=PLAIN)
+            # Random, for PostgreSQL compresses what repeats itself.
+            store.arrivals.put(
+                [incoming(n, 0.9, text="words" + os.urandom(100_000).hex())], site="gazette", intake=PLAIN
+            )
             [item] = store.desk.claim("ada")
             made.append(store.desk.decide("ada", item.ref, Ruling("approve")).past.ref)
     except Exception as error:
@@ -142,9 +145,10 @@ def test_a_full_disk_is_told_and_loses_nothing_on_sqlite(small_disk: Path, sqlit
         made, error = fill_up(store)
         assert isinstance(error, StoreFull), repr(error)
         assert "no room left" in str(error)
-        assert "long words" not in str(error)
+        assert "words" not in str(error)
         still_there(store, made)
-    shutil.move(small_disk / "queue.db", small_disk.parent / "queue.db")
+    for file in small_disk.glob("queue.db*"):  # the log beside it is part of the database
+        shutil.copy(file, small_disk.parent)
     with Store.open(small_disk.parent / "queue.db", mix=0) as store:  # with room, work goes on
         store.arrivals.put([incoming(1_000_000)], site="gazette", intake=PLAIN)
         assert store.desk.claim("bob")

@@ -28,6 +28,7 @@ from moderation.server.intake import routes as intake_routes
 from tests.conftest import ROOT
 
 PASSWORD = "a long password"
+PLAIN = Intake(sample=0, double=0)
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
@@ -57,7 +58,7 @@ class Site:
     scorer: Scorer
     policy: Policy
 
-    def put(self, *comments: Comment, site: str = "gazette", intake: Intake = Intake(sample=0, double=0)) -> None:
+    def put(self, *comments: Comment, site: str = "gazette", intake: Intake = PLAIN) -> None:
         """Put comments into the queue."""
         found = [incoming(self.scorer, self.policy, comment) for comment in comments]
         self.store.arrivals.put(found, site=site, intake=intake)
@@ -78,7 +79,9 @@ def serve(store: Store, scorer: Scorer, policy: Policy) -> Iterator[Site]:
     extra = [*intake_routes(store, scorer, policy), *review.routes(store, scorer, policy)]
     app = create_app(scorer, policy, extra_routes=extra)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     until = time.monotonic() + 30

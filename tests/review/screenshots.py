@@ -40,7 +40,18 @@ VIOLENT = [
     "Burn the depot down, with the managers in it.",
     "I hope they hang the lot of them from the bridge.",
 ]
-NAMES = ["Marjorie T.", "ironhorse77", "Kieran", "Old Ferryman", "SaraB", "season ticket", "realist", "Hamid", "Priya N.", "no_more_talk"]
+NAMES = [
+    "Marjorie T.",
+    "ironhorse77",
+    "Kieran",
+    "Old Ferryman",
+    "SaraB",
+    "season ticket",
+    "realist",
+    "Hamid",
+    "Priya N.",
+    "no_more_talk",
+]
 
 
 class Clock:
@@ -82,8 +93,12 @@ def furnish(site: Site, clock: Clock) -> None:
     site.put(*comments(9, 90, chance), site="courier", intake=Intake(sample=0.02, double=0))
     one = store.desk.claim("bob", Filter(label="abuse"), order="uncertainty")[0]
     store.desk.decide("bob", one.ref, Ruling("escalate", note="Does this aim at the new estate, or at everybody?"))
-    rejected = [past for past in store.listing.decisions("eve") if past.decision.act == "reject" and past.after == "rejected"]
-    store.appeals.open("courier", rejected[0].decision.comment_id, statement="I was quoting the mayor.", contact="reader@example.org")
+    rejected = [
+        past for past in store.listing.decisions("eve") if past.decision.act == "reject" and past.after == "rejected"
+    ]
+    store.appeals.open(
+        "courier", rejected[0].decision.comment_id, statement="I was quoting the mayor.", contact="reader@example.org"
+    )
     clock.time = datetime.now(UTC)
 
 

@@ -49,10 +49,14 @@ def test_a_hostile_comment_stays_in_its_box(empty: Site, enter: Enter, name: str
         for box in page.locator(".reveal").all():
             box.evaluate("it => it.checked = true")
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 1280, path
-        assert page.locator("main script, main img, main [onerror], main [onfocus], main a[href^=javascript]").count() == 0
+        assert (
+            page.locator("main script, main img, main [onerror], main [onfocus], main a[href^=javascript]").count() == 0
+        )
         assert page.locator("header.top").bounding_box()["y"] == 0  # type: ignore[index]
     page.goto(f"/comments/{ref}")
-    shown = page.locator("#stage .text").evaluate("it => it.childNodes.length ? it.firstChild.textContent + it.textContent : ''")
+    shown = page.locator("#stage .text").evaluate(
+        "it => it.childNodes.length ? it.firstChild.textContent + it.textContent : ''"
+    )
     assert "idiot" in shown
     # The direction of a text does not leave its box: what stands after it still reads from the left.
     assert page.locator(".card-side h3").first.evaluate("it => getComputedStyle(it).direction") == "ltr"

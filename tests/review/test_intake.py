@@ -20,7 +20,12 @@ def machine(empty: Site) -> Iterator[httpx.Client]:
         yield client
 
 
-INSULT = {"id": "c1", "text": "You stupid, lying pig.", "author": "joe", "article": {"title": "Ferry", "url": "https://news.example/f"}}
+INSULT = {
+    "id": "c1",
+    "text": "You stupid, lying pig.",
+    "author": "joe",
+    "article": {"title": "Ferry", "url": "https://news.example/f"},
+}
 
 
 def test_comments_come_in_once(empty: Site, machine: httpx.Client) -> None:
@@ -39,7 +44,9 @@ def test_comments_come_in_once(empty: Site, machine: httpx.Client) -> None:
 
 def test_an_edit_is_scored_anew(empty: Site, machine: httpx.Client) -> None:
     machine.post("/v1/queue", json={"site": "gazette", "comment": INSULT})
-    edited = machine.post("/v1/queue", json={"site": "gazette", "comment": INSULT | {"text": "Thank you, you idiot."}}).json()
+    edited = machine.post(
+        "/v1/queue", json={"site": "gazette", "comment": INSULT | {"text": "Thank you, you idiot."}}
+    ).json()
     assert edited["edited"] == 1
     ref = edited["results"][0]["ref"]
     assert [version.text for version in empty.store.listing.versions(ref)][-1] == "Thank you, you idiot."

@@ -66,7 +66,9 @@ def test_a_form_needs_the_token_of_its_session(client: httpx.Client, site: Site)
     elsewhere = {"sec-fetch-site": "cross-site"}
     answer = client.post("/comments/3/decide", data={"act": "approve", "csrf": csrf(client)}, headers=elsewhere)
     assert answer.status_code == 403
-    answer = client.post("/sign-in", data={"name": "ada", "password": PASSWORD}, headers={"origin": "https://evil.example"})
+    answer = client.post(
+        "/sign-in", data={"name": "ada", "password": PASSWORD}, headers={"origin": "https://evil.example"}
+    )
     assert answer.status_code == 403
     assert not site.store.listing.decisions()
     answer = client.post("/comments/3/decide", data={"act": "approve", "csrf": csrf(client)})
@@ -111,7 +113,9 @@ def test_failed_sign_ins_have_to_wait(client: httpx.Client) -> None:
     assert PASSWORD not in answer.text
 
 
-@pytest.mark.parametrize("where", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "/\tx", "javascript:1"])
+@pytest.mark.parametrize(
+    "where", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "/\tx", "javascript:1"]
+)
 def test_no_way_to_another_site(client: httpx.Client, where: str) -> None:
     assert own_path(where) is None
     answer = client.post("/sign-in", data={"name": "ada", "password": PASSWORD, "next": where})
@@ -129,7 +133,9 @@ def test_a_form_sent_twice_counts_once(client: httpx.Client, site: Site) -> None
     sign_in(client, "ada")
     site.store.desk.take("ada", 3)
     form = {"act": "reject", "reason": "ABUSE", "csrf": csrf(client), "key": "the form's own key"}
-    answers = [client.post("/comments/3/decide", data=form, headers={"accept": "application/json"}).json() for _ in range(2)]
+    answers = [
+        client.post("/comments/3/decide", data=form, headers={"accept": "application/json"}).json() for _ in range(2)
+    ]
     assert [answer["repeated"] for answer in answers] == [False, True]
     assert answers[0]["decision"] == answers[1]["decision"]
     assert len(site.store.listing.decisions()) == 1

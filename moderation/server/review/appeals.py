@@ -30,7 +30,8 @@ def appeals(visit: Visit) -> Response:
         comments=comments,
         sites=visit.store.listing.sites(),
         now=visit.store.database.now(),
-        **{name: visit.request.query_params.get(name, "") for name in ("site", "id")},
+        site=visit.request.query_params.get("site", ""),
+        id=visit.request.query_params.get("id", ""),
     )
 
 

@@ -34,7 +34,7 @@ class Shape:
 
 
 def bars(found: Sequence[Bar], low: float, high: float) -> list[Shape]:
-    """Return the bars of a histogram; heights follow the square root of the counts, so that few are seen beside many."""
+    """Return the bars of a histogram; heights follow the roots of the counts, so that few are seen beside many."""
     most = max((bar.count for bar in found), default=0) ** 0.5 or 1.0
     step = WIDTH / max(len(found), 1)
     out = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from moderation.errors import InputError
@@ -40,7 +40,7 @@ class Choice:
         wanted = query.get("order") or order
         if wanted not in ORDERS:
             raise InputError(f"order: expected one of {', '.join(ORDERS)}, got {wanted[:40]!r}")
-        return cls(chosen, cast(Order, wanted))
+        return cls(chosen, wanted)
 
     def query(self, **changes: Any) -> str:
         """Return the parameters of an address, with some changed; None takes one away."""

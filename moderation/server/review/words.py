@@ -124,12 +124,11 @@ def age(moment: datetime, now: datetime) -> str:
 
 def moment(value: datetime | str | None) -> str:
     """Return a time as people write it; a comment's own date may be any text."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-    return f"{value:%-d %b %Y, %H:%M}" if value else ""
+    try:
+        when = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return str(value)
+    return f"{when:%-d %b %Y, %H:%M}" if when else ""
 
 
 def hidden(text: str) -> int:

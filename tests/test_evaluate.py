@@ -239,6 +239,8 @@ def run(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
         (["crossval", "--char-ngrams", "0", "9"], "--char-ngrams: expected 1 <= fewest <= most <= 8, got 0 9"),
         (["crossval", "--word-ngrams", "2", "1"], "--word-ngrams: expected 1 <= fewest <= most <= 8, got 2 1"),
         (["crossval", "--label", "nonsense"], "--label: expected incitement, abuse, threat"),
+        (["curve", "--label", "nonsense"], "--label: expected incitement, abuse, threat"),
+        (["curve", "--sizes", "100,many"], "--sizes: expected whole numbers from 1, got '100,many'"),
         (["crossval", "-C", "0"], "-C: expected a number above 0, got 0"),
         (["crossval", "--own-factor", "nan"], "--own-factor: expected a number above 0, got nan"),
         (["train", "--run", "R", "--tiers", "opne"], "--tiers: expected open, unstated, noncommercial, got 'opne'"),

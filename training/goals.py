@@ -13,12 +13,13 @@ GOALS = {
     "nine in ten of the flagged are right": ("precision", 0.9),
     "at most 1 % of comments flagged": ("flagged", 0.01),
     "at most 2 % of comments flagged": ("flagged", 0.02),
+    "at most 3 % of comments flagged": ("flagged", 0.03),
     "at most 5 % of comments flagged": ("flagged", 0.05),
 }
 """What a newsroom may want of a threshold, and how `training.measures.operating_point` is asked for it."""
 
 DEFAULT_POLICY = {
-    "incitement": {"review": "at most 2 % of comments flagged", "hold": "nine in ten of the flagged are right"},
+    "incitement": {"review": "at most 3 % of comments flagged", "hold": "nine in ten of the flagged are right"},
     "abuse": {"review": "half of the flagged are right", "hold": "nine in ten of the flagged are right"},
 }
 """The goals that the default policy's thresholds follow from."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
 from training import measures
+from training.bias import subgroup_table
+from training.evaluate import LabelledSet
 
 SCORED = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.4, 0.4, 0.9, 1.0]), st.integers(0, 1)), min_size=4, max_size=40
@@ -110,3 +115,24 @@ def test_rank_correlation() -> None:
     assert_allclose(measures.rank_correlation(np.array([1.0, 2, 3, 4]), np.array([10.0, 20, 30, 40])), 1)
     # With a tie, by hand: ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4 give 4.5 / sqrt(4.5 * 5).
     assert_allclose(measures.rank_correlation(np.array([1.0, 2, 2, 4]), np.array([1.0, 3, 2, 4])), 0.9486833, atol=1e-7)
+
+
+class Shouter:
+    """Scores a comment by its capital letters."""
+
+    labels = ("abuse",)
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        return np.array([[sum(map(str.isupper, text)) / len(text)] for text in texts])
+
+
+def test_comments_that_mention_an_identity_are_measured_apart() -> None:
+    texts = [f"the muslim neighbour {k}" for k in range(12)] + [f"THE MUSLIM NEIGHBOUR {k}" for k in range(12)]
+    texts += [f"Some Gay Pride {k}" for k in range(12)] + [f"rain at noon {k}" for k in range(12)]
+    truth = np.array([0] * 12 + [1] * 12 + [0] * 24, np.int8)
+    ids = [str(k) for k in range(len(texts))]
+    labelled = LabelledSet("made", ids, texts, {"abuse": truth}, [""] * len(ids), [""] * len(ids))
+    found = subgroup_table(Shouter(), labelled)
+    assert set(found) == {"Muslim"}
+    assert found["Muslim"] == {"comments": 24, "subgroup_auc": 1.0, "bpsn_auc": None, "bnsp_auc": 1.0}
+    assert subgroup_table(Shouter(), labelled, "threat") == {}

@@ -19,12 +19,20 @@ from training.goals import default_thresholds
 from training.own import read_authored
 from training.splits import HeldBack, assemble
 
-AUC = {"incitement": 0.87, "abuse": 0.91, "threat": 0.87, "insult": 0.915, "identity_attack": 0.88, "profanity": 0.97}
-PAIRS = {"incitement": 0.86, "abuse": 0.88}
-RECALL = {"incitement": 0.45, "abuse": 0.48}
-TRUE_NEGATIVES = {"incitement": 0.945, "abuse": 0.97}
+AUC = {
+    "incitement": 0.888,
+    "abuse": 0.922,
+    "threat": 0.89,
+    "insult": 0.934,
+    "identity_attack": 0.90,
+    "profanity": 0.98,
+    "severe_abuse": 0.90,
+}
+PAIRS = {"incitement": 0.88, "abuse": 0.90}
+RECALL = {"incitement": 0.55, "abuse": 0.48}
+TRUE_NEGATIVES = {"incitement": 0.93, "abuse": 0.985}
 
-WORST_CASE = 0.7
+WORST_CASE = 0.65
 """Share of harmless comments that every case with enough of them must let pass."""
 
 
@@ -77,8 +85,7 @@ def test_no_case_of_harmless_comments_is_flagged_as_a_whole(
 def test_identity_words_alone_do_not_reach_a_moderator(shipped: Scorer) -> None:
     thresholds = default_thresholds(shipped.bundle.manifest["operating_points"], shipped.labels)
     flagged = {word: row["neutral flagged"] for word, row in identity_table(shipped, thresholds=thresholds).items()}
-    # A known fault of the present model, stated in the README: this word is mostly met as an attack in the corpora.
-    assert flagged.pop("homosexual") <= 0.25
+    assert len(flagged) > 50
     assert {word: share for word, share in flagged.items() if share} == {}
 
 

@@ -11,15 +11,18 @@ from typing import Any
 from moderation.errors import InputError
 from moderation.formats.rows import Fields, guess_format, open_plain, read_rows
 from moderation.scorer import Scorer
-from training.bias import identity_table
+from training.bias import identity_table, subgroup_table
 from training.calibrate import BASE_RATES
 from training.corpora import find_corpora, load_registry
-from training.evaluate import LabelledSet, against_perspective, compare, evaluate, set_of_rows, sets_of
+from training.evaluate import NEWS_CORPORA, LabelledSet, against_perspective, compare, evaluate, set_of_rows, sets_of
 from training.evasion import evasion_table
 from training.goals import default_thresholds
 from training.report import make_report
 from training.rivals import RivalScorer
 from training.train import gather
+
+MENTIONED = (NEWS_CORPORA, "hatecheck", "authored")
+"""Sets on which comments that mention an identity are measured apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,14 @@ class Assessment:
         """Measure on the ``test`` part of all corpora that are there, with identities and evasion."""
         registry = load_registry(datasets / "registry.toml")
         table = gather(registry, find_corpora(corpora), datasets, ("open",), jobs=jobs).part("test")
-        results = self.of_sets(sets_of(table))
+        sets = sets_of(table)
+        results = self.of_sets(sets)
         scorer = Scorer.load(self.bundle)
         results["perspective"] = against_perspective(scorer, table)
         results["bias"] = identity_table(scorer, thresholds=results["thresholds"])
+        results["subgroups"] = {
+            part.name: found for part in sets if part.name in MENTIONED and (found := subgroup_table(scorer, part))
+        }
         results["evasion"] = evasion_table(scorer, table, thresholds=results["thresholds"])
         return results
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate import Predictor, complete
+from moderation.text import normalise
+from training.evaluate import LabelledSet, Predictor, complete
+from training.measures import bias_aucs
 
 IDENTITIES = {
     "religion": "Muslim Christian Jewish Hindu Buddhist Sikh Catholic Protestant Mormon atheist".split(),
@@ -40,6 +43,46 @@ HARMFUL = (
     "Somebody ought to burn out the {} families.",
 )
 """The same for attacks: the score must not hang on who is attacked."""
+
+
+MENTIONS = {
+    "Muslim": "muslim muslims islam islamic",
+    "Christian": "christian christians catholic catholics",
+    "Jewish": "jew jews jewish",
+    "Black": "black blacks african africans",
+    "white": "white whites",
+    "Latino": "latino latinos hispanic hispanics mexican mexicans",
+    "Asian": "asian asians chinese indian indians",
+    "gay": "gay gays lesbian lesbians homosexual homosexuals lgbt queer",
+    "transgender": "trans transgender",
+    "women": "woman women female females girl girls",
+    "men": "man men male males boy boys",
+    "immigrant": "immigrant immigrants migrant migrants refugee refugees",
+    "disabled": "disabled disability autistic blind deaf retarded",
+}
+"""Words that make a comment one that mentions an identity; a stand-in for annotations, which our corpora lack."""
+
+FEWEST_OF_A_GROUP = 10
+"""Harmful and harmless comments that must mention an identity before it is measured."""
+
+
+def subgroup_table(predictor: Predictor, labelled: LabelledSet, label: str = "abuse") -> dict[str, dict[str, Any]]:
+    """Return subgroup, BPSN and BNSP AUC (Borkan et al. 2019) of comments that mention an identity, and how many do.
+
+    Identities that too few harmful or harmless comments mention are left out.
+    """
+    if label not in predictor.labels:
+        return {}
+    known = np.flatnonzero(labelled.truth[label] >= 0)
+    truth, texts = labelled.truth[label][known], [labelled.texts[place] for place in known.tolist()]
+    scores = predictor.predict_proba(texts)[:, predictor.labels.index(label)]
+    words = [set(normalise(text).split(" ")) for text in texts]
+    out = {}
+    for identity, names in MENTIONS.items():
+        mentions = np.array([not found.isdisjoint(names.split()) for found in words], dtype=bool)
+        if min((truth[mentions] == value).sum() for value in (0, 1)) >= FEWEST_OF_A_GROUP:
+            out[identity] = {"comments": int(mentions.sum()), **bias_aucs(scores, truth, mentions)}
+    return out
 
 
 def fill(templates: tuple[str, ...], word: str) -> list[str]:

@@ -88,7 +88,7 @@ def train(
     run: Annotated[Path, typer.Option("--run", "-r", help="Folder to write the run to.")],
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),
-    name: Annotated[str, typer.Option("--name", help="First part of the model's id.")] = "en-1",
+    name: Annotated[str, typer.Option("--name", help="First part of the model's id.")] = "en-2",
     tiers: Annotated[
         str, typer.Option("--tiers", help="Licence tiers to train on, by commas: open, unstated, noncommercial.")
     ] = "open",
@@ -143,6 +143,35 @@ def crossval(
     typer.echo(f"{label}: own {found['own']:.4f}, pairs {found['pairs']:.3f}, others {found['others']:.4f}")
     for name, auc in found["folds"].items():
         typer.echo(f"  {name:<28}{auc:.4f}")
+
+
+@app.command()
+def curve(
+    label: Annotated[str, typer.Option("--label", help="Label to draw the curve of.")] = "incitement",
+    sizes: Annotated[str, typer.Option("--sizes", help="Numbers of our own comments.")] = "1000,2000,4000,8000,16000",
+    most: Annotated[int, typer.Option("--most", min=1, help="Rows of each public corpus.")] = 4_000,
+    corpora: CorporaOption = None,
+    datasets: DatasetsOption = Path("datasets"),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
+) -> None:
+    """Train on ever more of our own comments, and measure on those held back; the last line has all of them."""
+    from training.corpora import LABELS, find_corpora, load_registry
+    from training.crossval import cap
+    from training.curve import learning_curve
+    from training.train import VIOLENCE, TrainSettings, gather
+
+    if label not in LABELS:
+        raise InputError(f"--label: expected {', '.join(LABELS)}, got {label!r}")
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes.split(",")):
+        raise InputError(f"--sizes: expected whole numbers from 1, got {sizes!r}")
+    settings, registry = TrainSettings(min_rows_words=3, min_rows_chars=6), load_registry(datasets / "registry.toml")
+    table = cap(gather(registry, find_corpora(corpora), datasets, ("open",), jobs=jobs), most)
+    fit = settings.fit_violence if label in VIOLENCE else settings.fit
+    counts = [*map(int, sizes.split(",")), len(table.rows)]
+    with _in_one_sentence():
+        for point in learning_curve(table, settings, fit, label, counts, jobs=jobs):
+            right, pairs = point["pairs"]
+            typer.echo(f"{point['comments']:>7,} comments: AUC {point['auc']:.3f}, pairs {right}/{pairs}")
 
 
 @app.command()

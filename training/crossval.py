@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from training.corpora import LABELS
+from training.design import Design, make_design
 from training.fit import OWN, FitSettings, fit_head
 from training.measures import fast_auc, pairs_in_order
-from training.pipeline import BLOCKS, fit_vectorisers
 from training.splits import Table, bucket
 from training.train import TrainSettings
 
@@ -42,12 +41,12 @@ class Fold:
 
 
 def cap(table: Table, most: int, *, seed: int = 0) -> Table:
-    """Return the ``train`` part with at most `most` rows of each public corpus, drawn at random."""
-    table = table.part("train")
+    """Draw at most `most` ``train`` rows of each public corpus at random; the other parts stay whole."""
     random, corpora = np.random.default_rng(seed), table.corpora
-    keep = corpora == OWN
+    keep = (corpora == OWN) | (table.parts != "train")
     for name in np.unique(corpora[~keep]):
-        keep[random.permutation(np.flatnonzero(corpora == name))[:most]] = True
+        places = np.flatnonzero((corpora == name) & (table.parts == "train"))
+        keep[random.permutation(places)[:most]] = True
     return table.take(keep)
 
 
@@ -66,19 +65,19 @@ def _family(name: str) -> str:
 
 
 def cross_validate(table: Table, settings: TrainSettings, label: str, *, jobs: int = 1) -> dict[str, Any]:
-    """Return the AUC on each fold when it is left out of training, their means, and the share of pairs in order.
+    """Return the AUC on each fold of the ``train`` part when it is left out, their means, and the pairs in order.
 
     The vocabulary is that of all rows, so that only the weights are put to the test. Raises `ValueError` when no fold
     holds enough rows of both kinds.
     """
-    truth = table.labels[:, LABELS.index(label)]
-    folds = [fold for fold in folds_of(table) if _enough(truth[fold.rows])]
-    if not folds:
+    place, table = LABELS.index(label), table.part("train")
+    names = {fold.name for fold in folds_of(table) if _enough(table.labels[fold.rows, place])}
+    if not names:
         raise ValueError(f"{label}: expected a corpus with {FEWEST} rows with the label and {FEWEST} without, got none")
-    min_rows = {"words": settings.min_rows_words, "chars": settings.min_rows_chars}
-    _, matrices = fit_vectorisers(table.texts, settings.features, min_rows, jobs=jobs)
-    matrix = sp.hstack([matrices[block] for block in BLOCKS], format="csr")
-    found = Parallel(n_jobs=jobs)(delayed(_one)(matrix, truth, table, fold, settings.fit) for fold in folds)
+    design = make_design(table, [], settings.design, jobs=jobs)
+    truth = design.table.labels[:, place]
+    folds = [fold for fold in folds_of(design.table) if fold.name in names]
+    found = Parallel(n_jobs=jobs)(delayed(_one)(design, truth, fold, settings.fit) for fold in folds)
     aucs = {fold.name: auc for fold, (auc, _, _) in zip(folds, found, strict=True)}
     right, pairs = (sum(counts[place] for counts in found) for place in (1, 2))
     own = [auc for name, auc in aucs.items() if name.startswith(OWN)]
@@ -95,13 +94,12 @@ def _enough(truth: NDArray[np.int8]) -> bool:
     return min(int((truth == value).sum()) for value in (0, 1)) >= FEWEST
 
 
-def _one(
-    matrix: Any, truth: NDArray[np.int8], table: Table, fold: Fold, settings: FitSettings
-) -> tuple[float, int, int]:
+def _one(design: Design, truth: NDArray[np.int8], fold: Fold, settings: FitSettings) -> tuple[float, int, int]:
     """Fit without a fold and return its AUC, pairs in order and pairs."""
-    weights, _ = fit_head(matrix, np.where(fold.rows, -1, truth).astype(np.int8), table.corpora, settings)
-    measured = np.flatnonzero(fold.rows & (truth >= 0))
-    scores = matrix[measured] @ weights
-    rows = [table.rows[place] for place in measured]
+    kept = np.where(fold.rows, -1, truth).astype(np.int8)
+    weights, _ = fit_head(design.matrix, kept, design.table.corpora, settings)
+    measured = np.flatnonzero(fold.rows & (truth >= 0) & ~design.copies)
+    scores = design.matrix[measured] @ weights
+    rows = [design.table.rows[place] for place in measured]
     pairs = np.array([f"{row.case} {row.source['pair']}" if row.source.get("pair") else "" for row in rows])
     return fast_auc(scores, truth[measured]), *pairs_in_order(scores, truth[measured], pairs)

@@ -19,6 +19,9 @@ from training.splits import Table
 FEWEST = 5
 """A label is measured on a set that has at least this many rows with it and without it."""
 
+NEWS_CORPORA = "civil"
+"""What the names of the corpora of news comments begin with; only together do they hold harmless and harmful ones."""
+
 WORST = 10
 """Worst errors kept per set and label, by id."""
 
@@ -66,15 +69,20 @@ class LabelledSet:
 
 
 def sets_of(table: Table) -> list[LabelledSet]:
-    """Split a table into one set per corpus, by name."""
-    corpora, out = table.corpora, []
-    for name in sorted(set(corpora.tolist())):
-        part = table.take(corpora == name)
-        pairs = [f"{row.case} {row.source['pair']}" if row.source.get("pair") else "" for row in part.rows]
-        truth = {label: part.labels[:, column] for column, label in enumerate(LABELS)}
-        ids, texts = [row.id for row in part.rows], [row.text for row in part.rows]
-        out.append(LabelledSet(name, ids, texts, truth, [row.case or "" for row in part.rows], pairs))
+    """Split a table into one set per corpus, by name, and one of all news comments together where there are several."""
+    corpora = table.corpora
+    out = [_set(name, table.take(corpora == name)) for name in sorted(set(corpora.tolist()))]
+    news = np.char.startswith(corpora, NEWS_CORPORA) if len(corpora) else np.zeros(0, bool)
+    if len(set(corpora[news].tolist())) > 1:
+        out.append(_set(NEWS_CORPORA, table.take(news)))
     return out
+
+
+def _set(name: str, part: Table) -> LabelledSet:
+    pairs = [f"{row.case} {row.source['pair']}" if row.source.get("pair") else "" for row in part.rows]
+    truth = {label: part.labels[:, column] for column, label in enumerate(LABELS)}
+    ids, texts = [row.id for row in part.rows], [row.text for row in part.rows]
+    return LabelledSet(name, ids, texts, truth, [row.case or "" for row in part.rows], pairs)
 
 
 def set_of_rows(name: str, rows: Sequence[InputRow]) -> LabelledSet:

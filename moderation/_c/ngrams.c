@@ -253,9 +253,40 @@ static PyObject *kernel_reasons(PyObject *object, PyObject *args)
     return list;
 }
 
+PyDoc_STRVAR(hash_texts_doc, "hash_texts(texts)\n--\n\n"
+             "Return the sum of the hashes of all n-grams of a tuple of texts: the floor for benchmarks.");
+
+static PyObject *kernel_hash_texts(PyObject *object, PyObject *texts)
+{
+    Kernel *self = (Kernel *)object;
+    const Model *m = &self->model;
+    Workspace *w;
+    uint64_t sum = 0;
+    int failed = 0;
+    if (!PyTuple_Check(texts)) return PyErr_SetString(PyExc_TypeError, "texts: expected a tuple"), NULL;
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(texts); k++) {
+        PyObject *text = PyTuple_GET_ITEM(texts, k);
+        if (!PyUnicode_Check(text)) return PyErr_SetString(PyExc_TypeError, "texts: expected strings"), NULL;
+        if (prepare(text, m->limit) < 0) return NULL;
+    }
+    if (!(w = take_workspace(self))) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(texts) && !failed; k++) {
+        PyObject *text = PyTuple_GET_ITEM(texts, k);
+        Py_ssize_t length = PyUnicode_GET_LENGTH(text);
+        failed = fold_text(&w->folded, text, length < m->limit ? length : m->limit, 0) < 0 ||
+                 hash_comment(w, m, &sum) < 0;
+    }
+    Py_END_ALLOW_THREADS;
+    if (failed) return workspace_free(w), PyErr_NoMemory();
+    give_back(self, w);
+    return PyLong_FromUnsignedLongLong(sum);
+}
+
 static PyMethodDef kernel_methods[] = {{"weigh", kernel_weigh, METH_VARARGS, weigh_doc},
                                        {"explain", kernel_explain, METH_O, explain_doc},
                                        {"reasons", kernel_reasons, METH_VARARGS, reasons_doc},
+                                       {"hash_texts", kernel_hash_texts, METH_O, hash_texts_doc},
                                        {NULL, NULL, 0, NULL}};
 
 static PyType_Slot kernel_slots[] = {{Py_tp_doc, "A model in the form that is fast to score with."},

@@ -453,4 +453,34 @@ static int weigh(Workspace *w, const Model *m, PyObject *text, double *out)
     return 0;
 }
 
+/* Hash every n-gram of the folded text once and do nothing else: the floor that scoring is measured against. */
+static int hash_comment(Workspace *w, const Model *m, uint64_t *sum)
+{
+    Token t;
+    size_t n = 0;
+    if (scan_begin(&w->scanner, &w->folded) < 0) return -1;
+    while (scan_group(&w->scanner), scan_next(&w->scanner, &t)) {
+        const uint32_t *p = t.form - 1;
+        size_t padded = t.length + 2, high = (size_t)m->chars.high, low = (size_t)m->chars.low;
+        t.form[-1] = t.form[t.length] = ' ';
+        if (reserve(&w->hashes, &w->hashes_size, n + 1, sizeof *w->hashes) < 0) return -1;
+        w->hashes[n++] = t.hash;
+        for (size_t i = 0; i + low <= padded; i++) {
+            uint64_t h = m->chars.seed;
+            for (size_t k = 0; k < high && i + k < padded; k++) {
+                h = hash_step(h, p[i + k]);
+                if (k + 1 >= low) *sum += hash_mix(h);
+            }
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t h = m->words.seed;
+        for (size_t size = 1; size <= (size_t)m->words.high && i + size <= n; size++) {
+            h = hash_step(h, w->hashes[i + size - 1]);
+            if (size >= (size_t)m->words.low) *sum += hash_mix(h);
+        }
+    }
+    return 0;
+}
+
 #endif

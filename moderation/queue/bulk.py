@@ -14,12 +14,15 @@ from moderation.queue.desk import SENIOR, Desk, decision_values
 from moderation.queue.listing import Listing
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import AFTER, FINAL, active, lock, settle, standing
-from moderation.queue.rows import counted, entries, entry, filtered, in_range
+from moderation.queue.rows import SECOND, WAITING, counted, entries, entry, filtered, in_range
 from moderation.queue.schema import bulks, comments, decisions, scores, users
 from moderation.queue.values import Bulk, Filter, Preview, Ruling
 
 CHUNK = 1_000
 """Comments handled by one statement."""
+
+MOST_EARLIER = 5_000
+"""Comments that an expected precision is taken from, at most: enough for an interval of about 3 points."""
 
 Z95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided 95 % interval."""
@@ -39,11 +42,11 @@ class Bulks:
             user = self._desk._user(connection, moderator)
             now = self._database.now()
             score = scores.c.score if chosen.label else comments.c.score
-            whole = connection.scalar(counted([func.count()], chosen)) or 0
-            free = self._free(chosen, user.id)
-            count, mean = connection.execute(free.with_only_columns(func.count(), func.avg(score))).one()
-            some = free.with_only_columns(comments.c.id).order_by(func.random()).limit(sample)
-            refs = list(connection.scalars(some))
+            whole, total = connection.execute(counted([func.count(), func.sum(score)], chosen)).one()
+            left, away = self._left_out(connection, chosen, user.id)
+            count = whole - left
+            mean = (total - away) / count if count else None
+            refs = self._drawn(connection, chosen, user.id, sample)
             shown = connection.execute(entries().where(comments.c.id.in_(refs)).order_by(comments.c.id)).all()
             rejected, decided = self._earlier(connection, chosen)
         return Preview(
@@ -65,23 +68,43 @@ class Bulks:
             or_(comments.c.claimed_by.is_(None), comments.c.claimed_by == user, comments.c.claimed_until <= now),
         )
 
-    def _earlier(self, connection: Connection, chosen: Filter) -> tuple[int, int]:
-        """Count rejections, and rejections and approvals, made one by one in the range, on the models of today.
+    def _left_out(self, connection: Connection, chosen: Filter, user: int) -> tuple[int, float]:
+        """Return how many comments of a filter an act may not take in, and the sum of their scores; they are few."""
+        score = scores.c.score if chosen.label else comments.c.score
+        held = comments.c.claimed_by.is_not(None), comments.c.claimed_by != user
+        number, total = 0, 0.0
+        for where in ([SECOND], [*held, comments.c.claimed_until > self._database.now(), comments.c.waiting == 1]):
+            query = filtered(select(func.count(), func.sum(score)).select_from(comments), chosen).where(*where)
+            n, part = connection.execute(query).one()
+            number, total = number + n, total + (part or 0.0)
+        return number, total
 
-        Decisions of bulk acts do not count: they would only confirm themselves.
+    def _drawn(self, connection: Connection, chosen: Filter, user: int, most: int) -> list[int]:
+        """Draw some comments by chance that an act would take in: more than are asked for, for some may be left out."""
+        pick = scores.c.comment_id if chosen.label else comments.c.id
+        drawn = list(connection.scalars(counted([pick], chosen).order_by(func.random()).limit(4 * most + 100)))
+        free = self._free(chosen, user).where(comments.c.id.in_(drawn)).limit(most)
+        return list(connection.scalars(free.order_by(func.random())))
+
+    def _earlier(self, connection: Connection, chosen: Filter) -> tuple[int, int]:
+        """Count rejections, and rejections and approvals, made one by one in the range, on the present model.
+
+        Decisions of bulk acts do not count: they would only confirm themselves. Of more than `MOST_EARLIER` comments,
+        as many are drawn by chance.
         """
-        models = select(comments.c.model_id).where(comments.c.waiting > 0).distinct()
+        present = select(comments.c.model_id).where(WAITING).order_by(comments.c.received.desc()).limit(1)
         where = [
             comments.c.state.in_(("approved", "rejected")),
             comments.c.waiting == 0,
             comments.c.in_bulk.is_(False),
-            comments.c.model_id.in_(models),
+            comments.c.model_id == present.scalar_subquery(),
         ]
+        query = select(comments.c.state, func.count().label("n"))
         if chosen.label:
-            query = select(comments.c.state, func.count().label("n")).join(scores, scores.c.comment_id == comments.c.id)
-            where += [scores.c.label == chosen.label, scores.c.waiting == 0, *in_range(scores.c.score, chosen)]
+            alike = select(scores.c.comment_id).where(scores.c.label == chosen.label, scores.c.waiting == 0)
+            alike = alike.where(*in_range(scores.c.score, chosen)).order_by(func.random()).limit(MOST_EARLIER)
+            where.append(comments.c.id.in_(alike))
         else:
-            query = select(comments.c.state, func.count().label("n"))
             where += in_range(comments.c.score, chosen)
         if chosen.site is not None:
             where.append(comments.c.site == chosen.site)

@@ -19,6 +19,7 @@ from moderation.queue.columns import Moment
 from moderation.queue.database import Database
 from moderation.queue.rows import (
     MAX_REASONS,
+    SECOND,
     WAITING,
     comment_of,
     counted,
@@ -138,7 +139,7 @@ class Listing:
     def _own(self, connection: Connection, number: int) -> Counter[str]:
         rows = connection.execute(
             select(comments.c.site, func.count().label("n"))
-            .where(comments.c.waiting == 2, comments.c.first_by == number)
+            .where(SECOND, comments.c.first_by == number)
             .group_by(comments.c.site)
         )
         return Counter({row.site: row.n for row in rows})
@@ -184,9 +185,9 @@ class Listing:
             last = rows[-1].id
 
     def sites(self) -> list[str]:
-        """Return the names of all sites."""
+        """Return the names of all sites of which anything was ever in the queue."""
         with self._database.read() as connection:
-            return sorted(connection.scalars(select(comments.c.site).distinct()))
+            return sorted(connection.scalars(select(tallies.c.site).distinct()))
 
     def labels(self) -> list[str]:
         """Return the labels that comments in the queue are scored for."""
@@ -195,13 +196,17 @@ class Listing:
 
     def articles(self, *, site: str | None = None, limit: int = 50) -> list[tuple[int, str, int]]:
         """Return number, title (or address) and waiting comments of the articles with most to do."""
-        waiting = func.count().label("waiting")
+        busy = (
+            select(comments.c.article_id, func.count().label("waiting"))
+            .where(WAITING, comments.c.article_id.is_not(None))
+            .group_by(comments.c.article_id)
+            .subquery()
+        )
         query = (
-            select(articles.c.id, articles.c.title, articles.c.url, waiting)
-            .join(comments, comments.c.article_id == articles.c.id)
-            .where(comments.c.waiting > 0, *([articles.c.site == site] if site else []))
-            .group_by(articles.c.id, articles.c.title, articles.c.url)
-            .order_by(waiting.desc(), articles.c.id)
+            select(articles.c.id, articles.c.title, articles.c.url, busy.c.waiting)
+            .join(busy, busy.c.article_id == articles.c.id)
+            .where(*([articles.c.site == site] if site else []))
+            .order_by(busy.c.waiting.desc(), articles.c.id)
             .limit(limit)
         )
         with self._database.read() as connection:

@@ -16,6 +16,9 @@ from moderation.queue.values import Entry, Filter, Order, Past, Version
 WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
 """Written out, so that a database sees that the partial indexes hold what is asked for."""
 
+SECOND: ColumnElement[bool] = literal_column("comments.waiting = 2")
+"""What waits for a second person."""
+
 SAMPLED: ColumnElement[bool] = literal_column("comments.waiting > 0 AND comments.origin = 'sample'")
 """What waits by chance."""
 

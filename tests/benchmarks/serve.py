@@ -142,7 +142,10 @@ def load(
 @contextmanager
 def server(*options: str) -> Iterator[Server]:
     """Start a server without an access log."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), "--no-access-log", *options) as running:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), "--no-queue", "--no-access-log", *options) as running,
+    ):
         yield running
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,7 +110,10 @@ def fill_up(store: Store) -> tuple[list[int], Exception]:
     made: list[int] = []
     try:
         for n in range(10_000):
-            store.arrivals.put([incoming(n, 0.9, text="long words " * 2_000)], site="gazette", intake=PLAIN)
+            # Random, for PostgreSQL compresses what repeats itself.
+            store.arrivals.put(
+                [incoming(n, 0.9, text="words" + os.urandom(100_000).hex())], site="gazette", intake=PLAIN
+            )
             [item] = store.desk.claim("ada")
             made.append(store.desk.decide("ada", item.ref, Ruling("approve")).past.ref)
     except Exception as error:
@@ -142,44 +147,59 @@ def test_a_full_disk_is_told_and_loses_nothing_on_sqlite(small_disk: Path, sqlit
         made, error = fill_up(store)
         assert isinstance(error, StoreFull), repr(error)
         assert "no room left" in str(error)
-        assert "long words" not in str(error)
+        assert "words" not in str(error)
         still_there(store, made)
-    shutil.move(small_disk / "queue.db", small_disk.parent / "queue.db")
+    for file in small_disk.glob("queue.db*"):  # the log beside it is part of the database
+        shutil.copy(file, small_disk.parent)
     with Store.open(small_disk.parent / "queue.db", mix=0) as store:  # with room, work goes on
         store.arrivals.put([incoming(1_000_000)], site="gazette", intake=PLAIN)
         assert store.desk.claim("bob")
         still_there(store, made)
 
 
-def test_a_full_disk_is_told_and_loses_nothing_on_postgres(small_disk: Path, postgres: str) -> None:
-    engine = create_engine(ADMIN, isolation_level="AUTOCOMMIT")
-    space = f"small_{os.getpid()}"
-    with engine.connect() as connection:
-        folder = small_disk / "space"
-        folder.mkdir()
-        local = connection.scalar(text("SELECT inet_server_addr() IS NULL"))
-        try:
-            shutil.chown(folder, "postgres", "postgres")
-            for parent in [small_disk, *small_disk.parents]:
-                if str(parent).startswith("/tmp/"):
-                    parent.chmod(0o755)
-            if not local:
-                raise LookupError
-            connection.execute(text(f"CREATE TABLESPACE {space} LOCATION '{folder}'"))
-        except Exception:
-            pytest.skip("needs a PostgreSQL server on this machine that may use a small file system")
-        connection.execute(text(f"CREATE DATABASE {space} TABLESPACE {space}"))
-        try:
-            address = engine.url.set(database=space).render_as_string(hide_password=False)
-            with Store.open(address, mix=0) as store:
-                furnish(store)
-                made, error = fill_up(store)
-                assert isinstance(error, StoreFull), repr(error)
-                still_there(store, made)
-        finally:
-            connection.execute(text(f"DROP DATABASE {space} WITH (FORCE)"))
-            connection.execute(text(f"DROP TABLESPACE {space}"))
-    engine.dispose()
+@pytest.fixture
+def small_server(small_disk: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a PostgreSQL server of one's own, whose tables have 60 MB and whose log lies elsewhere."""
+    found = [shutil.which("initdb"), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
+    programs = [Path(path).parent for path in found if path]
+    if not programs or os.geteuid():
+        pytest.skip("needs the programs of a PostgreSQL server, and root to start one as another user")
+    subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
+    for folder in (small_disk, *small_disk.parents):
+        if folder != Path("/tmp") and Path("/tmp") in folder.parents:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    small_disk.chmod(0o777)
+    log = tempfile.mkdtemp(prefix="queue-wal-")
+    os.chmod(log, 0o777)
+
+    def as_postgres(program: str, *arguments: str | Path) -> None:
+        line = shlex.join([str(programs[-1] / program), *map(str, arguments)])
+        done = subprocess.run(["su", "postgres", "-s", "/bin/sh", "-c", f"{line} >/dev/null 2>&1"], cwd="/")
+        if done.returncode:
+            pytest.skip(f"{program} does not run here")
+
+    data, options = (
+        small_disk / "data",
+        f"-c listen_addresses='' -c unix_socket_directories={log} -c shared_buffers=16MB",
+    )
+    as_postgres(
+        "initdb", "-D", data, "-X", f"{log}/wal", "-A", "trust", "--no-sync", "--locale=C.UTF-8", "--wal-segsize=1"
+    )
+    as_postgres("pg_ctl", "-D", data, "-w", "-l", f"{log}/log", "-o", options, "start")
+    try:
+        yield f"postgresql://postgres@/postgres?host={log}"
+    finally:
+        as_postgres("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+        shutil.rmtree(log, ignore_errors=True)
+
+
+def test_a_full_disk_is_told_and_loses_nothing_on_postgres(small_server: str) -> None:
+    with Store.open(small_server, mix=0) as store:
+        furnish(store)
+        made, error = fill_up(store)
+        assert isinstance(error, StoreFull), repr(error)
+        assert "words" not in str(error)
+        still_there(store, made)
 
 
 def test_a_server_that_goes_away_and_comes_back(postgres: str, where: str) -> None:

@@ -27,7 +27,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_without_the_option_nothing_is_kept(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+    with serving(tmp_path, "--no-queue") as server:
         suggest(server.address)
         assert 'event="feedback_dropped"} 1.0' in server.client.get("/metrics").text
         assert "pathetic" not in server.logged()

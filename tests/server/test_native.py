@@ -133,15 +133,16 @@ def test_security_headers(server: Server) -> None:
     assert "server" not in headers
 
 
-def test_pages_need_no_network(server: Server) -> None:
-    for path in ("/", "/docs"):
-        page = server.client.get(path)
-        assert page.headers["content-type"].startswith("text/html")
-        assert "script-src 'unsafe" not in page.headers["content-security-policy"]
-        outside = [part for part in page.text.split('"') if part.startswith(("http://", "https://", "//"))]
-        assert not outside
-    for name in ("start.js", "swagger-ui.css", "swagger-ui-bundle.js"):
-        assert server.client.get(f"/docs/{name}").status_code == 200
+def test_pages_need_no_network(shipped: Scorer) -> None:
+    with TestClient(create_app(shipped, Policy.load())) as client:
+        for path in ("/", "/docs"):
+            page = client.get(path)
+            assert page.headers["content-type"].startswith("text/html")
+            assert "script-src 'unsafe" not in page.headers["content-security-policy"]
+            outside = [part for part in page.text.split('"') if part.startswith(("http://", "https://", "//"))]
+            assert not outside
+        for name in ("start.js", "swagger-ui.css", "swagger-ui-bundle.js"):
+            assert client.get(f"/docs/{name}").status_code == 200
 
 
 class Recorder:

@@ -144,7 +144,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_waiting_article",
         "comments",
-        ["article_id", sa.literal_column("severity DESC"), "id"],
+        ["article_id", sa.literal_column("severity DESC"), "id", "waiting"],
         unique=False,
         sqlite_where=sa.text("waiting > 0"),
         postgresql_where=sa.text("waiting > 0"),

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from moderation.comment import Comment
-from moderation.queue import Ruling
+from moderation.queue import Intake, Ruling
 from moderation.server.review.room import own_path
 from tests.review.conftest import PASSWORD, Site
 
@@ -183,6 +183,20 @@ def test_only_ones_own_decision_can_be_undone(client: httpx.Client, site: Site) 
     [made] = site.store.listing.decisions()
     assert client.post(f"/decisions/{made.ref}/undo", data={"csrf": csrf(client)}).status_code == 403
     assert site.store.listing.item(3).state == "approved"
+
+
+def test_opening_a_comment_keeps_nobody_else_from_it(client: httpx.Client, site: Site) -> None:
+    """Neither an escalated one from the seniors, nor one that waits for a second look from those who may have it."""
+    site.store.desk.decide("bob", 3, Ruling("escalate", note="Please look."))
+    site.put(Comment("twice", "You stupid, lying pig."), intake=Intake(sample=0, double=1))
+    twice = site.store.listing.find("gazette", "twice")
+    assert twice is not None
+    site.store.desk.decide("ada", twice, Ruling("approve"))
+    sign_in(client, "ada")
+    for ref in (3, twice):
+        page = client.get(f"/comments/{ref}")
+        assert page.status_code == 200 and "/decide" not in page.text
+        assert site.store.listing.item(ref).claimed_by is None
 
 
 def test_an_admin_keeps_accounts_and_tokens(client: httpx.Client, site: Site) -> None:

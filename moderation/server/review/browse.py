@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.errors import ClaimTaken, NotFound
-from moderation.queue import Filter
+from moderation.queue import Filter, Item
 from moderation.server.review.choice import Choice
 from moderation.server.review.room import Door, Room, Visit
 from moderation.server.review.work import card, done, filters
@@ -43,11 +43,7 @@ def queue(visit: Visit) -> Response:
 def comment(visit: Visit) -> Response:
     """Show one comment with all that happened to it; one that waits is claimed, if nobody else has it."""
     ref = visit.number("ref")
-    taken = None
-    try:
-        item = visit.store.desk.take(visit.name, ref)
-    except ClaimTaken as error:
-        item, taken = visit.store.listing.item(ref, visit.name), error.by
+    item, taken = _opened(visit, ref)
     return visit.render(
         "comment.html",
         card=card(visit, item, back=f"/comments/{ref}"),
@@ -55,6 +51,23 @@ def comment(visit: Visit) -> Response:
         versions=visit.store.listing.versions(ref),
         done=done(visit),
     )
+
+
+def _opened(visit: Visit, ref: int) -> tuple[Item, str | None]:
+    """Return a comment, claimed if who asks may decide on it; and who else has it open."""
+    item = visit.store.listing.item(ref, visit.name)
+    had_a_look = any(
+        past.decision.moderator == visit.name and past.decision.act != "undo" and not past.undone
+        for past in item.history
+        if past.version == item.version.number
+    )
+    wanted = not had_a_look if item.state == "queued" else item.state == "escalated" and visit.user.may("senior")
+    if not wanted:
+        return item, None
+    try:
+        return visit.store.desk.take(visit.name, ref), None
+    except ClaimTaken as error:
+        return item, error.by
 
 
 def thread(visit: Visit) -> Response:

@@ -152,6 +152,8 @@ def ruling(form: Mapping[str, str]) -> Ruling:
     if act not in ("approve", "reject", "escalate"):
         raise InputError("act: expected approve, reject or escalate")
     given = {name: form.get(name, "").strip() or None for name in ("reason", "note", "ground", "law", "facts")}
+    if act != "reject":  # the bulk form sends one with either act
+        given["reason"] = None
     return Ruling(cast(Act, act), visibility=form.get("visibility") or None, **given)  # type: ignore[arg-type]
 
 

@@ -81,6 +81,7 @@ def test_a_shift(shift: Site, enter: Enter) -> None:
     senior.keyboard.press("1")
     senior.wait_for_url(f"**/comments/{second}?done=*")
     assert store.listing.item(second, "sue").state == "rejected"
+    senior.wait_for_function("!sessionStorage.getItem('moderation-left-while-asking')")
     refused = page.goto("/senior")
     assert refused is not None and refused.status == 403
 

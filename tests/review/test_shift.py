@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, expect
 from moderation import Policy, Scorer
 from moderation.comment import Comment
 from moderation.queue import Filter, Intake
+from tests.queue.conftest import empty as clear
 from tests.queue.conftest import postgres  # noqa: F401
 from tests.review.conftest import Enter, Site, open_store, serve, thread
 
@@ -22,8 +22,8 @@ def shift(request: pytest.FixtureRequest, tmp_path: Path, shipped: Scorer, polic
     """A server over each database, with the sample thread and a second site."""
     where: str | Path = tmp_path / "queue.db"
     if request.param == "postgres":
-        make: Callable[[str], str] = request.getfixturevalue("postgres")
-        where = make(f"moderation_{uuid.uuid4().hex}")
+        where = str(request.getfixturevalue("postgres"))
+        clear(where)
     with open_store(where) as store:
         for site in serve(store, shipped, policy):
             site.put(*thread())
@@ -81,6 +81,7 @@ def test_a_shift(shift: Site, enter: Enter) -> None:
     senior.keyboard.press("1")
     senior.wait_for_url(f"**/comments/{second}?done=*")
     assert store.listing.item(second, "sue").state == "rejected"
+    senior.wait_for_function("!sessionStorage.getItem('moderation-left-while-asking')")
     refused = page.goto("/senior")
     assert refused is not None and refused.status == 403
 

@@ -265,11 +265,10 @@
   }
 
   function giveBack() {
-    try {
-      if (!sessionStorage.getItem(left)) return;
-      sessionStorage.removeItem(left);
-    } catch { return; }
-    if (page !== "work") setTimeout(() => ask("/work/release", { all: "yes" }).catch(() => {}), 300);
+    try { if (!sessionStorage.getItem(left)) return; } catch { return; }
+    const done = () => sessionStorage.removeItem(left);
+    if (page === "work") done();
+    else setTimeout(() => ask("/work/release", { all: "yes" }).then(done, () => {}), 300); // else the next page tries
   }
   if (user) giveBack();
 

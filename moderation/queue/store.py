@@ -60,7 +60,11 @@ class Store:
         Raises `StoreUnavailable`, `StoreForeign`, `InputError` for a URL that cannot be read, and `MissingExtra`.
         """
         database = Database(where, now=now)
-        database.migrate()
+        try:
+            database.migrate()
+        except BaseException:
+            database.close()
+            raise
         return cls(database, reasons, mix=mix)
 
     def close(self) -> None:

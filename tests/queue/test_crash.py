@@ -232,10 +232,16 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_a_schema_of_a_later_version(where: str) -> None:
-    with Store.open(where) as store, store.database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreForeign, match="later version"):
-        Store.open(where)
+    with Store.open(where) as store:
+        with store.database.write() as connection:
+            known = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        try:
+            with pytest.raises(StoreForeign, match="later version"):
+                Store.open(where)
+        finally:
+            with store.database.write() as connection:
+                connection.execute(text("UPDATE alembic_version SET version_num = :known"), {"known": known})
 
 
 def test_two_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def _one(design: Design, truth: NDArray[np.int8], fold: Fold, settings: FitSetti
     kept = np.where(fold.rows, -1, truth).astype(np.int8)
     weights, _ = fit_head(design.matrix, kept, design.table.corpora, settings)
     measured = np.flatnonzero(fold.rows & (truth >= 0) & ~design.copies)
-    scores = design.matrix[measured] @ weights
+    scores = (design.matrix @ weights)[measured]
     rows = [design.table.rows[place] for place in measured]
     pairs = np.array([f"{row.case} {row.source['pair']}" if row.source.get("pair") else "" for row in rows])
     return fast_auc(scores, truth[measured]), *pairs_in_order(scores, truth[measured], pairs)

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from joblib import Memory
 from numpy.typing import NDArray
 
 from moderation.features import FeatureSettings
 from training.augment import MARK, AugmentSettings, augment, joined_tables
+from training.columns import Columns
 from training.pipeline import BLOCKS, fit_vectorisers, vocabulary
 from training.sharing import SharingSettings, sharing_matrix
 from training.splits import Table
+
+MOST_KEPT = 500_000
+"""Features of more rows than this are counted anew each time: on disk they would take gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ class Design:
     """The fitted vectorisers, by block."""
     sharing: Any
     """Sparse, shape (n_words, n_shared): from word columns to shared columns."""
-    matrix: Any
-    """Sparse, shape (n_rows, n_words + n_chars + n_shared), single precision."""
+    matrix: Columns
+    """Shape (n_rows, n_words + n_chars + n_shared)."""
 
     @property
     def copies(self) -> NDArray[np.bool_]:
@@ -74,15 +77,11 @@ def make_design(
     copies = augment(train, settings.augment)
     disguised = np.array([row.id.endswith(f"{MARK}disguised") for row in copies.rows], dtype=bool)
     learnt, rest = joined_tables(train, copies.take(disguised)), copies.take(~disguised)
+    cache = cache if len(learnt.texts) <= MOST_KEPT else None
     vectorise = Memory(cache, verbose=0).cache(fit_vectorisers, ignore=["jobs"])
     vectorisers, matrices = vectorise(learnt.texts, settings.features, dict(settings.min_rows), jobs=jobs)
-    blocks = {
-        block: sp.vstack([matrices[block], vectorisers[block].transform(rest.texts)], format="csr")
-        if rest.texts
-        else matrices[block]
-        for block in BLOCKS
-    }
+    parts = [[matrices[block] for block in BLOCKS]]
+    if rest.texts:
+        parts.append([vectorisers[block].transform(rest.texts).astype(np.float32) for block in BLOCKS])
     sharing = sharing_matrix(vocabulary(vectorisers["words"]), [*train.texts, *unlabelled], settings.sharing)
-    columns = [*blocks.values(), blocks["words"] @ sharing]
-    matrix = sp.hstack(columns, format="csr").astype(np.float32)
-    return Design(joined_tables(learnt, rest), vectorisers, sharing, matrix)
+    return Design(joined_tables(learnt, rest), vectorisers, sharing, Columns(parts, sharing))

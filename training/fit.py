@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from training.columns import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +46,47 @@ def corpus_weights(corpora: NDArray[np.str_], power: float, own_factor: float = 
 
 
 def fit_head(
-    matrix: Any, labels: NDArray[np.int8], corpora: NDArray[np.str_], settings: FitSettings
+    matrix: Any, labels: NDArray[np.int8], corpora: NDArray[np.str_], settings: FitSettings, *, jobs: int = 1
 ) -> tuple[NDArray[np.float64], float]:
     """Fit one label and return its weights, shape (n_features,), and the mean intercept of its corpora.
 
     Rows whose label is unknown (-1) do not count. A column per corpus absorbs the corpora's different base rates, so
     that the words need not explain them; these intercepts are averaged afterwards, and calibration sets the level.
+
+    The optimum is that of scikit-learn's ``LogisticRegression``, found by the same L-BFGS; scikit-learn would copy the
+    known rows and stack the columns, and the largest matrices do not fit twice.
+
+    Parameters
+    ----------
+    matrix : `Columns`, or a sparse matrix of shape (n_rows, n_features)
+    jobs : threads
     """
+    columns = matrix if isinstance(matrix, Columns) else Columns([[sp.csr_matrix(matrix, dtype=np.float32)]])
     known = labels >= 0
-    names, place = np.unique(corpora[known], return_inverse=True)
-    weights = corpus_weights(corpora[known], settings.corpus_power, settings.own_factor)
-    one_hot = sp.csr_matrix((np.ones(len(place)), (np.arange(len(place)), place)), shape=(len(place), len(names)))
-    model = LogisticRegression(
-        C=settings.inverse_strength, solver="lbfgs", tol=settings.tolerance, max_iter=settings.most_steps
-    )
-    columns = sp.hstack([matrix[known], one_hot.astype(matrix.dtype)], format="csr")
-    with warnings.catch_warnings():
-        # The last steps change nothing that held-out rows would show.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(columns, labels[known], sample_weight=weights.astype(matrix.dtype))
-    coefficients = model.coef_[0].astype(np.float64)
-    offsets = coefficients[matrix.shape[1] :]
-    return coefficients[: matrix.shape[1]], float(model.intercept_[0] + np.average(offsets[place], weights=weights))
+    columns, truth, features = columns.only(known, jobs=jobs), labels == 1, columns.shape[1]
+    names, place = np.unique(corpora, return_inverse=True)
+    weights = np.zeros(len(labels))
+    weights[known] = corpus_weights(corpora[known], settings.corpus_power, settings.own_factor) / known.sum()
+    strength = 1 / (settings.inverse_strength * known.sum())
+
+    def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the mean loss and its gradient; a point is features, corpora, and the intercept, which is free."""
+        odds = columns @ point[:features] + point[features:-1][place] + point[-1]
+        residuals = weights * (expit(odds) - truth)
+        value = weights @ (np.logaddexp(0, odds) - truth * odds) + strength / 2 * (point[:-1] @ point[:-1])
+        corpus = np.bincount(place, residuals, len(names))
+        gradient = np.concatenate((columns.rmatvec(residuals), corpus, [residuals.sum()]))
+        gradient[:-1] += strength * point[:-1]
+        return float(value), gradient
+
+    options = {
+        "maxiter": settings.most_steps,
+        "gtol": settings.tolerance,
+        "ftol": 64 * np.finfo(float).eps,
+        "maxls": 50,
+    }
+    found = minimize(loss, np.zeros(features + len(names) + 1), jac=True, method="L-BFGS-B", options=options).x
+    return found[:features], float(found[-1] + weights @ found[features:-1][place])
 
 
 def fit_heads(
@@ -80,18 +99,17 @@ def fit_heads(
     jobs: int = 1,
     progress: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit every label with its settings; return weights, shape (n_features, n_labels), and intercepts, (n_labels,).
+    """Fit every label with its settings, one after the other.
 
+    Returns weights, shape (n_features, n_labels), and intercepts, (n_labels,).
     Raises `ValueError` when a label has no positive or no negative row, naming it.
     """
     for place, name in enumerate(names):
         counts = [int((labels[:, place] == value).sum()) for value in (0, 1)]
         if not all(counts):
             raise ValueError(f"{name}: expected rows with and without the label, got {counts[1]} and {counts[0]}")
-    tasks = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(fit_head)(matrix, labels[:, place], corpora, settings[place]) for place in range(len(names))
-    )
-    fitted = list(_watched(tasks, len(names), "heads", progress))
+    places = _watched(range(len(names)), len(names), "heads", progress)
+    fitted = [fit_head(matrix, labels[:, place], corpora, settings[place], jobs=jobs) for place in places]
     return np.stack([weights for weights, _ in fitted], axis=1), np.array([intercept for _, intercept in fitted])
 
 

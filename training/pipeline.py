@@ -14,9 +14,11 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import LabelBinarizer
 
+from moderation import kernel
 from moderation.bundle import Bundle
 from moderation.features import TOKEN_PATTERN, FeatureSettings
 from moderation.text import normalise
+from training.extract import extract
 
 BLOCKS = ("words", "chars")
 
@@ -35,7 +37,7 @@ def build_vectorisers(settings: FeatureSettings) -> dict[str, TfidfVectorizer]:
 def fit_vectorisers(
     texts: Sequence[str], settings: FeatureSettings, min_rows: dict[str, int], *, jobs: int = 1
 ) -> tuple[dict[str, TfidfVectorizer], dict[str, Any]]:
-    """Learn both vocabularies from normalised texts.
+    """Learn both vocabularies from normalised texts, through the kernel where it is compiled (`training.extract`).
 
     Parameters
     ----------
@@ -43,19 +45,25 @@ def fit_vectorisers(
 
     Returns
     -------
-    the fitted vectorisers and their sparse matrices, shape (n_texts, n_features), by block
+    the fitted vectorisers and their sparse matrices, shape (n_texts, n_features), single precision, by block
     """
-    vectorisers = build_vectorisers(settings)
+    vectorisers, matrices = build_vectorisers(settings), {}
     for block in BLOCKS:
         vectorisers[block].set_params(min_df=min_rows[block])
-    fitted = Parallel(n_jobs=jobs)(delayed(_fit_one)(vectorisers[block], texts) for block in BLOCKS)
+    if kernel.COMPILED is None:
+        fitted = Parallel(n_jobs=jobs)(delayed(_fit_one)(vectorisers[block], texts) for block in BLOCKS)
+        vectorisers = {block: vectoriser for block, (vectoriser, _) in zip(BLOCKS, fitted, strict=True)}
+        matrices = {block: matrix.astype(np.float32) for block, (_, matrix) in zip(BLOCKS, fitted, strict=True)}
+    else:
+        for number, block in enumerate(BLOCKS):
+            bounds = vectorisers[block].ngram_range
+            grams, idf, matrices[block] = extract(texts, number, bounds, min_rows[block], jobs=jobs)
+            vectorisers[block].set_params(vocabulary=grams).fit(["a"])
+            vectorisers[block].set_params(vocabulary=None).idf_ = idf
     # The idf is kept in single precision in the bundle, so the same numbers serve here.
-    for vectoriser, _ in fitted:
+    for vectoriser in vectorisers.values():
         vectoriser.idf_ = vectoriser.idf_.astype(np.float32).astype(np.float64)
-    return (
-        {block: vectoriser for block, (vectoriser, _) in zip(BLOCKS, fitted, strict=True)},
-        {block: matrix for block, (_, matrix) in zip(BLOCKS, fitted, strict=True)},
-    )
+    return vectorisers, matrices
 
 
 def _fit_one(vectoriser: TfidfVectorizer, texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:

@@ -29,6 +29,9 @@ OFFSETS = (-2, -1, 1, 2)
 FEWEST = 5
 """Texts in which a word must stand to get a vector."""
 
+MOST_TEXTS = 500_000
+"""Texts that the use of words is learnt from; of more, evenly spread ones are taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class SharingSettings:
@@ -71,6 +74,7 @@ def word_vectors(texts: Sequence[str], dimensions: int) -> tuple[list[str], NDAr
     Positive pointwise mutual information with the neighbours at `OFFSETS`, their counts smoothed by the power .75,
     reduced by singular value decomposition (Levy, Goldberg and Dagan 2015).
     """
+    texts = texts[:: -(-len(texts) // MOST_TEXTS) or 1]
     documents = [text.split(" ") for text in texts]
     counts = Counter(word for document in documents for word in set(document))
     words = [word for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= FEWEST]

@@ -5,11 +5,13 @@
    model.h     features by the hash of their n-gram
    score.h     a comment's log-odds
    explain.h   each token's share of them
+   count.h     the n-grams of texts to train on
 
    A `Kernel` is safe to share between threads: a call takes a workspace of its own, reads strings that it holds
    references to, and releases the GIL while it works. */
 
 #define PY_SSIZE_T_CLEAN
+#include "count.h"
 #include "explain.h"
 
 typedef struct {
@@ -374,8 +376,77 @@ static PyObject *module_hash(PyObject *module, PyObject *args)
     return result;
 }
 
+PyDoc_STRVAR(count_doc, "count_ngrams(texts, block, low, high, wanted=b'', buckets=b'')\n--\n\n"
+             "Count the n-grams of a tuple of normalised texts: block 0 of words, block 1 of characters.\n\n"
+             "Return bytes: a record (hash, count, start, length) for each different n-gram of each text, and how many "
+             "records each text has (uint32). Starts are in the text with a space before it. With sorted hashes that are "
+             "wanted (uint64), and their buckets (uint32) by the upper bits, only these are kept, and their places among "
+             "the wanted stand for the hashes.");
+
+static PyObject *module_count(PyObject *module, PyObject *args)
+{
+    PyObject *texts, *sizes = NULL, *result = NULL;
+    Counter counter = {0};
+    int block, low, high, failed = 0;
+    uint64_t seed;
+    Py_buffer hashes = {0}, buckets = {0};
+    Wanted wanted = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!iii|y*y*", &PyTuple_Type, &texts, &block, &low, &high, &hashes, &buckets))
+        return NULL;
+    if (block < 0 || block > 1 || low < 1 || high < low || high > 32) {
+        PyErr_SetString(PyExc_ValueError, "block, low or high is out of range");
+        goto done;
+    }
+    if (hashes.len) {
+        if (!(wanted.bits = bits_of(&buckets, "buckets"))) goto done;
+        wanted = (Wanted){hashes.buf, buckets.buf, (size_t)hashes.len / 8, wanted.bits};
+        if ((uintptr_t)hashes.buf % 8 || (uintptr_t)buckets.buf % 4) {
+            PyErr_SetString(PyExc_ValueError, "wanted, buckets: expected aligned arrays");
+            goto done;
+        }
+    }
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(texts); k++) {
+        PyObject *text = PyTuple_GET_ITEM(texts, k);
+        if (!PyUnicode_Check(text)) {
+            PyErr_Format(PyExc_TypeError, "text %zd: expected a string", k);
+            goto done;
+        }
+#if PY_VERSION_HEX < 0x030c0000
+        if (PyUnicode_READY(text) < 0) goto done;
+#endif
+        if (PyUnicode_GET_LENGTH(text) > INT32_MAX / 64) {
+            PyErr_Format(PyExc_ValueError, "text %zd: too long", k);
+            goto done;
+        }
+    }
+    if (!(sizes = PyBytes_FromStringAndSize(NULL, PyTuple_GET_SIZE(texts) * 4))) goto done;
+    seed = block_seed(0, (uint64_t)block);
+    Py_BEGIN_ALLOW_THREADS;
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(texts) && !failed; k++) {
+        uint32_t size;
+        failed = counter_read(&counter, PyTuple_GET_ITEM(texts, k)) < 0 ||
+                 (block ? count_chars : count_words)(&counter, (size_t)low, (size_t)high, seed) < 0;
+        if (!failed && wanted.n) counter_keep(&counter, &wanted);
+        size = (uint32_t)(counter.used - counter.first);
+        memcpy(PyBytes_AS_STRING(sizes) + 4 * k, &size, sizeof size);
+    }
+    Py_END_ALLOW_THREADS;
+    if (failed)
+        PyErr_NoMemory();
+    else
+        result = Py_BuildValue("y#O", counter.grams ? (const char *)counter.grams : "", (Py_ssize_t)(counter.used * sizeof(Gram)), sizes);
+done:
+    counter_free(&counter);
+    Py_XDECREF(sizes);
+    if (hashes.obj) PyBuffer_Release(&hashes);
+    if (buckets.obj) PyBuffer_Release(&buckets);
+    return result;
+}
+
 static PyMethodDef module_methods[] = {{"tokens", module_tokens, METH_O, tokens_doc},
                                        {"hash_ngrams", module_hash, METH_VARARGS, hash_doc},
+                                       {"count_ngrams", module_count, METH_VARARGS, count_doc},
                                        {NULL, NULL, 0, NULL}};
 
 static int module_exec(PyObject *module)

@@ -1,0 +1,102 @@
+"""The matrix that heads are fitted on, read where it stands: nothing of it is copied, stacked or widened.
+
+It has a row for each comment, and columns for words, characters and what words share (`training.sharing`). The shared
+columns are sums of word columns, so they are never written out: their products follow from those of the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
+
+ROWS_AT_ONCE = 8_192
+"""Rows whose products are summed in single precision; the sums of such stretches are added in double."""
+
+
+class Columns(LinearOperator):  # type: ignore[misc]
+    """Blocks of sparse columns side by side, as a linear operator of shape (n_rows, n_columns)."""
+
+    def __init__(self, parts: Sequence[Sequence[Any]], sharing: Any = None, *, jobs: int = 1) -> None:
+        """Take blocks of columns for each part of the rows: the rows of all parts, one below the other.
+
+        Parameters
+        ----------
+        parts : CSR matrices in single precision; those of one part have the same rows, those of one place the same
+            columns
+        sharing : sparse, shape (columns of the first block, n_shared), from these to the shared columns
+        jobs : threads
+        """
+        self.parts = parts
+        self.widths = [block.shape[1] for block in parts[0]]
+        self.sharing = sp.csr_matrix((self.widths[0], 0)) if sharing is None else sp.csr_matrix(sharing)
+        self.jobs = jobs
+        shape = (sum(blocks[0].shape[0] for blocks in parts), sum(self.widths) + self.sharing.shape[1])
+        self._slices = list(_slices(parts))
+        super().__init__(np.dtype(np.float64), shape)
+
+    def only(self, rows: NDArray[np.bool_], *, jobs: int = 1) -> Columns:
+        """Return the same matrix where all other rows may count as 0, so that stretches without any are not read."""
+        found = Columns(self.parts, self.sharing, jobs=jobs)
+        found._slices = [piece for piece in found._slices if rows[piece[0] : piece[1]].any()]
+        return found
+
+    def _matvec(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        weights = np.asarray(weights, dtype=np.float64).ravel()
+        features = weights[: sum(self.widths)].copy()
+        features[: self.widths[0]] += self.sharing @ weights[sum(self.widths) :]
+        pieces = np.split(features.astype(np.float32), np.cumsum(self.widths)[:-1])
+        out = np.zeros(self.shape[0])
+
+        def multiply(piece: tuple[int, int, list[Any]]) -> None:
+            first, last, blocks = piece
+            for block, part in zip(blocks, pieces, strict=True):
+                out[first:last] += block @ part
+
+        self._each(multiply, self._slices)
+        return out
+
+    def _rmatvec(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        values = np.asarray(rows, dtype=np.float32).ravel()
+
+        def add(slices: list[tuple[int, int, list[Any]]]) -> NDArray[np.float64]:
+            sums = [np.zeros(width) for width in self.widths]
+            for first, last, blocks in slices:
+                for block, total in zip(blocks, sums, strict=True):
+                    total += block.T @ values[first:last]
+            return np.concatenate(sums)
+
+        share = -(-len(self._slices) // self.jobs) or 1
+        stretches = [self._slices[k : k + share] for k in range(0, len(self._slices), share)]
+        features = sum(self._each(add, stretches), np.zeros(sum(self.widths)))
+        return np.concatenate((features, self.sharing.T @ features[: self.widths[0]]))
+
+    def _each(self, function: Any, items: Sequence[Any]) -> list[Any]:
+        if self.jobs == 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(self.jobs) as threads:
+            return list(threads.map(function, items))
+
+
+def _slices(parts: Sequence[Sequence[Any]]) -> Any:
+    """Yield first row, one past the last and the blocks of every stretch of rows; the blocks are views."""
+    before = 0
+    for blocks in parts:
+        rows = blocks[0].shape[0]
+        for first in range(0, rows, ROWS_AT_ONCE):
+            last = min(first + ROWS_AT_ONCE, rows)
+            yield before + first, before + last, [_rows(block, first, last) for block in blocks]
+        before += rows
+
+
+def _rows(matrix: Any, first: int, last: int) -> Any:
+    start, end = matrix.indptr[first], matrix.indptr[last]
+    shape = (last - first, matrix.shape[1])
+    return sp.csr_matrix(
+        (matrix.data[start:end], matrix.indices[start:end], matrix.indptr[first : last + 1] - start), shape, copy=False
+    )

@@ -117,6 +117,13 @@ def test_columns_multiply_as_if_written_out(jobs: int) -> None:
     assert_allclose(columns.rmatvec(rows), whole.T @ rows, rtol=1e-4, atol=1e-3)
 
 
+def test_the_number_of_threads_does_not_change_a_bit() -> None:
+    words, chars, sharing, whole = made(3 * ROWS_AT_ONCE, 5)
+    rows = np.random.default_rng(6).normal(size=whole.shape[0])
+    one, many = (Columns([[words, chars]], sharing, jobs=jobs).rmatvec(rows) for jobs in (1, 3))
+    assert_array_equal(one, many)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_head_has_the_optimum_of_scikit_learn(jobs: int) -> None:
     words, chars, sharing, whole = made(3_000, 3)

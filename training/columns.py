@@ -15,8 +15,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-ROWS_AT_ONCE = 8_192
+ROWS_AT_ONCE = 16_384
 """Rows whose products are summed in single precision; the sums of such stretches are added in double."""
+
+SUMS = 8
+"""Parts of the rows that are summed on their own; fixed, so that the number of threads does not change a bit."""
 
 
 class Columns(LinearOperator):  # type: ignore[misc]
@@ -71,7 +74,7 @@ class Columns(LinearOperator):  # type: ignore[misc]
                     total += block.T @ values[first:last]
             return np.concatenate(sums)
 
-        share = -(-len(self._slices) // self.jobs) or 1
+        share = -(-len(self._slices) // SUMS) or 1
         stretches = [self._slices[k : k + share] for k in range(0, len(self._slices), share)]
         features = sum(self._each(add, stretches), np.zeros(sum(self.widths)))
         return np.concatenate((features, self.sharing.T @ features[: self.widths[0]]))

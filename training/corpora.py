@@ -40,8 +40,8 @@ LABELS = (
 TIERS = ("open", "unstated", "noncommercial")
 ROLES = ("train", "evaluate")
 SPLITS = ("train", "dev", "test")
-LARGEST_CORPUS = 256 * 2**20
-"""Most bytes a corpus may unpack to; the largest known one has 24 MB, so more is a decompression bomb."""
+LARGEST_CORPUS = 2 * 2**30
+"""Most bytes a corpus may unpack to: about four million comments; more is a decompression bomb."""
 
 _FACTS = ("title", "source", "licence", "domain", "language", "faults")
 _DIGESTS = ("sha256", "content_sha256")

@@ -21,6 +21,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from moderation import kernel
 from moderation.text import normalise
 from training.corpora import LABELS, Corpus, Row
 
@@ -130,7 +131,9 @@ def _normalise_all(texts: Sequence[str], jobs: int) -> list[str]:
 
 
 def _normalise_chunk(texts: Sequence[str]) -> list[str]:
-    return [normalise(text) for text in texts]
+    if kernel.COMPILED is None:
+        return [normalise(text) for text in texts]
+    return [" ".join(form for form, _, _ in kernel.COMPILED.tokens(text)) for text in texts]
 
 
 def _move_pairs_together(rows: Sequence[Row], parts: list[str]) -> None:

@@ -23,14 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from moderation import kernel
 from moderation.features import FeatureSettings
-from moderation.text import normalise
 from tests.conftest import ROOT
 from training import design, fit, train
 from training.corpora import LABELS, Row, load_registry, read_corpus
 from training.own import read_authored
-from training.splits import Table
+from training.splits import Table, _normalise_all
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
@@ -72,13 +70,7 @@ def table_of(corpora: Path, count: int) -> Table:
     rows = [*read_authored(ROOT / "datasets" / "authored"), *comments(found, count)]
     labels = np.array([[v if type(v := row.labels[label]) is int else -1 for label in LABELS] for row in rows], np.int8)
     parts = np.where(np.arange(len(rows)) % 100 == 2, "tune", "train")
-    return Table(rows, [_normalised(row.text) for row in rows], labels, parts)
-
-
-def _normalised(text: str) -> str:
-    if kernel.COMPILED is None:
-        return normalise(text)
-    return " ".join(form for form, _, _ in kernel.COMPILED.tokens(text))
+    return Table(rows, _normalise_all([row.text for row in rows], 1), labels, parts)
 
 
 def told(name: str, function: Any, started: float) -> Any:

@@ -117,6 +117,16 @@ def test_columns_multiply_as_if_written_out(jobs: int) -> None:
     assert_allclose(columns.rmatvec(rows), whole.T @ rows, rtol=1e-4, atol=1e-3)
 
 
+def test_nothing_of_the_matrix_is_copied() -> None:
+    words, chars, sharing, _ = made(5 * ROWS_AT_ONCE, 7)
+    columns = Columns([[words, chars]], sharing).only(np.ones(5 * ROWS_AT_ONCE, bool))
+    for _, _, blocks in columns._slices:
+        for views, whole in zip(blocks, (words, chars), strict=True):
+            for view in views:
+                assert np.shares_memory(view.data, whole.data)
+                assert np.shares_memory(view.indices, whole.indices)
+
+
 def test_the_number_of_threads_does_not_change_a_bit() -> None:
     words, chars, sharing, whole = made(3 * ROWS_AT_ONCE, 5)
     rows = np.random.default_rng(6).normal(size=whole.shape[0])

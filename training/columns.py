@@ -46,7 +46,7 @@ class Columns(LinearOperator):  # type: ignore[misc]
     def only(self, rows: NDArray[np.bool_], *, jobs: int = 1) -> Columns:
         """Return the same matrix where all other rows may count as 0, so that stretches without any are not read."""
         found = Columns(self.parts, self.sharing, jobs=jobs)
-        found._slices = [piece for piece in found._slices if rows[piece[0] : piece[1]].any()]
+        found._slices = [piece for piece in self._slices if rows[piece[0] : piece[1]].any()]
         return found
 
     def _matvec(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -58,7 +58,7 @@ class Columns(LinearOperator):  # type: ignore[misc]
 
         def multiply(piece: tuple[int, int, list[Any]]) -> None:
             first, last, blocks = piece
-            for block, part in zip(blocks, pieces, strict=True):
+            for (block, _), part in zip(blocks, pieces, strict=True):
                 out[first:last] += block @ part
 
         self._each(multiply, self._slices)
@@ -70,8 +70,8 @@ class Columns(LinearOperator):  # type: ignore[misc]
         def add(slices: list[tuple[int, int, list[Any]]]) -> NDArray[np.float64]:
             sums = [np.zeros(width) for width in self.widths]
             for first, last, blocks in slices:
-                for block, total in zip(blocks, sums, strict=True):
-                    total += block.T @ values[first:last]
+                for (_, transpose), total in zip(blocks, sums, strict=True):
+                    total += transpose @ values[first:last]
             return np.concatenate(sums)
 
         share = -(-len(self._slices) // SUMS) or 1
@@ -87,7 +87,7 @@ class Columns(LinearOperator):  # type: ignore[misc]
 
 
 def _slices(parts: Sequence[Sequence[Any]]) -> Any:
-    """Yield first row, one past the last and the blocks of every stretch of rows; the blocks are views."""
+    """Yield first row, one past the last and of every stretch of rows, and its blocks as views."""
     before = 0
     for blocks in parts:
         rows = blocks[0].shape[0]
@@ -97,9 +97,15 @@ def _slices(parts: Sequence[Sequence[Any]]) -> Any:
         before += rows
 
 
-def _rows(matrix: Any, first: int, last: int) -> Any:
+def _rows(matrix: Any, first: int, last: int) -> tuple[Any, Any]:
+    """Return a view of some rows, and its transpose.
+
+    scipy's constructors, and its ``.T``, copy a view of a much larger array, so the arrays are put in afterwards.
+    """
     start, end = matrix.indptr[first], matrix.indptr[last]
     shape = (last - first, matrix.shape[1])
-    return sp.csr_matrix(
-        (matrix.data[start:end], matrix.indices[start:end], matrix.indptr[first : last + 1] - start), shape, copy=False
-    )
+    views = sp.csr_matrix(shape, dtype=matrix.dtype), sp.csc_matrix(shape[::-1], dtype=matrix.dtype)
+    for view in views:
+        view.data, view.indices = matrix.data[start:end], matrix.indices[start:end]
+        view.indptr = matrix.indptr[first : last + 1] - start
+    return views

@@ -435,7 +435,8 @@ static PyObject *module_count(PyObject *module, PyObject *args)
     if (failed)
         PyErr_NoMemory();
     else
-        result = Py_BuildValue("y#O", counter.grams ? (const char *)counter.grams : "", (Py_ssize_t)(counter.used * sizeof(Gram)), sizes);
+        result = Py_BuildValue("y#O", counter.grams ? (const char *)counter.grams : "",
+                               (Py_ssize_t)(counter.used * sizeof(Gram)), sizes);
 done:
     counter_free(&counter);
     Py_XDECREF(sizes);

@@ -196,6 +196,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        scope["moderation.route"] = "page"
         request = Request(scope, receive)
         visit = Visit(self.room, request)
         try:

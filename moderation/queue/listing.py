@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, and_, cast, func, or_, select
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or_, select
 
 from moderation.comment import Comment
 from moderation.errors import InputError, NotFound
@@ -229,6 +229,9 @@ class Listing:
         return found[0]
 
 
+_VERSION = select(versions).where(versions.c.comment_id == bindparam("ref"), versions.c.number == bindparam("number"))
+
+
 def _one(connection: Connection, ref: int) -> Row[Any]:
     row = connection.execute(entries().where(comments.c.id == ref)).one_or_none()
     if row is None:
@@ -241,9 +244,7 @@ def item(
 ) -> Item:
     """Return one comment with all that surrounds it; raise `NotFound`."""
     row = _one(connection, ref)
-    version = connection.execute(
-        select(versions).where(versions.c.comment_id == ref, versions.c.number == row.version)
-    ).one()
+    version = connection.execute(_VERSION, {"ref": ref, "number": row.version}).one()
     hidden = row.waiting == 2 and (viewer is None or row.first_by != viewer)
     history = () if hidden else tuple(pasts(connection, decisions.c.comment_id == ref))
     held = row.claimed_until is not None and row.claimed_until > now

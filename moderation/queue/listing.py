@@ -306,13 +306,13 @@ def _record(connection: Connection, row: Row[Any]) -> Record | None:
         return None
     found: Counter[str] = Counter()
     by_state = connection.execute(
-        select(comments.c.state, func.count())
+        select(comments.c.state, comments.c.waiting, func.count())
         .where(comments.c.site == row.site, comments.c.author == row.author)
-        .group_by(comments.c.state)
+        .group_by(comments.c.state, comments.c.waiting)
     )
-    for state, n in by_state:
-        found[state] += n
-    found[row.state] -= 1
+    for state, waits, n in by_state:
+        found["queued" if waits else state] += n  # who is to look second would see the first decision here
+    found["queued" if row.waiting else row.state] -= 1
     return Record(
         comments=found.total(),
         approved=found["approved"],

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
 from moderation.queue.database import Database
@@ -168,7 +168,7 @@ class People:
         _check_role(role)
         hashed = None if password is None else self._hash(password)
         with self._database.write() as connection:
-            if connection.scalar(select(users.c.id).where(func.lower(users.c.name) == name.lower())):
+            if _alike(connection, name) is not None:
                 raise Conflict(f"there is an account {name!r} already")
             values = {"name": name, "role": role, "password": hashed, "preferences": asdict(Preferences()),
                       "disabled": False, "created": self._database.now()}  # fmt: skip
@@ -238,7 +238,7 @@ class People:
         watched = [f"name {name.lower()}"] + ([f"address {address[:100]}"] if address else [])
         self._check_throttle(watched)
         with self._database.read() as connection:
-            row = connection.execute(select(users).where(func.lower(users.c.name) == name.lower())).one_or_none()
+            row = _alike(connection, name)
         usable = row is not None and row.password is not None and not row.disabled
         good = self._verify(row.password if row is not None and usable else self._nobody, password)
         if row is None or not (usable and good):
@@ -424,6 +424,13 @@ def _account(connection: Connection, name: str) -> Row[Any]:
     if row is None:
         raise NotFound(f"no account {name[:100]!r}")
     return row
+
+
+def _alike(connection: Connection, name: str) -> Row[Any] | None:
+    """Return the account of a name in any case. Databases fold only ASCII, or as their locale says, so we do."""
+    rows = connection.execute(select(users)).all()
+    exact = [row for row in rows if row.name == name]
+    return next(iter(exact or [row for row in rows if row.name.lower() == name.lower()]), None)
 
 
 def _user(row: Row[Any]) -> User:

@@ -190,6 +190,21 @@ def test_slow_bodies_do_not_lock_others_out(server: Server) -> None:
             connection.close()
 
 
+@pytest.mark.parametrize(
+    ("kind", "target", "more", "expected"),
+    [
+        ("boundary=b", "http://[/v1alpha1/comments:analyze", "", 200),
+        ("boundary*=idna''b", "/v1alpha1/comments:analyze", "", 400),
+        ("boundary=b", "/v1alpha1/comments:analyze", "a: b\n" * 10_000, 400),
+    ],
+)
+def test_odd_batches_are_no_5xx(server: Server, kind: str, target: str, more: str, expected: int) -> None:
+    raw = f"--b\nContent-Type: application/http\n\nPOST {target} HTTP/1.1\n{more}\n{{}}\n--b--\n".encode()
+    about = f"POST /batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: multipart/mixed; {kind}\r\n"
+    reply = talk(server, f"{about}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
+    assert status(reply) == expected
+
+
 def test_clients_that_leave_are_no_error(server: Server) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -65,13 +65,19 @@ class Service:
         return rows
 
     async def assess(
-        self, route: str, comments: Sequence[Comment], *, explain: str = "flagged"
+        self,
+        route: str,
+        comments: Sequence[Comment],
+        *,
+        explain: str = "flagged",
+        told: Sequence[Comment] | None = None,
     ) -> tuple[list[Score], list[Verdict], list[Explanation | None]]:
         """Return score, verdict and explanation of each comment.
 
         Parameters
         ----------
         explain : ``flagged``: comments that are not allowed; ``all``; ``none``
+        told : the same comments as the hook gets them, where those that came without an id have one
         """
         rows = await self.probabilities(route, [comment.text for comment in comments])
         scores = [self.score_of(comment, row) for comment, row in zip(comments, rows.tolist(), strict=True)]
@@ -82,7 +88,11 @@ class Service:
         verdicts = [verdict for verdict, _ in judged]
         for verdict in verdicts:
             self.metrics.verdict(verdict.action)
-        self.tell(comments, scores, verdicts)
+        if told is None:
+            self.tell(comments, scores, verdicts)
+        else:
+            own = [replace(score, comment_id=one.id) for score, one in zip(scores, told, strict=True)]
+            self.tell(told, own, [replace(v, comment_id=one.id) for v, one in zip(verdicts, told, strict=True)])
         return scores, verdicts, [explanation for _, explanation in judged]
 
     def score_of(self, comment: Comment, row: list[float]) -> Score:

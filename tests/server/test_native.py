@@ -228,3 +228,18 @@ def test_a_policy_for_other_labels_is_refused_at_the_start(shipped: Scorer) -> N
     policy = Policy.parse('id = "p"\n[thresholds.sarcasm]\nreview = 0.5\n')
     with pytest.raises(PolicyError, match="sarcasm"):
         create_app(shipped, policy, Settings())
+
+
+@pytest.mark.parametrize("route, body", [("/v1/score", "comment"), ("/v1/moderations", "input")])
+def test_the_hook_gets_no_two_texts_under_one_id(shipped: Scorer, route: str, body: str) -> None:
+    told: dict[str, str] = {}
+
+    def hook(comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
+        for comment, score, verdict in zip(comments, scores, verdicts, strict=True):
+            assert comment.id == score.comment_id == verdict.comment_id
+            assert told.setdefault(comment.id, comment.text) == comment.text
+
+    with TestClient(create_app(shipped, Policy.load(), on_scored=hook)) as client:
+        for text in ("One text.", "Another text."):
+            assert client.post(route, json={body: {"text": text} if body == "comment" else text}).status_code == 200
+    assert sorted(told.values()) == ["Another text.", "One text."]

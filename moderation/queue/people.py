@@ -242,7 +242,7 @@ class People:
         usable = row is not None and row.password is not None and not row.disabled
         good = self._verify(row.password if row is not None and usable else self._nobody, password)
         if row is None or not (usable and good):
-            self._fail(watched, name, address)
+            self._fail(watched, None if row is None else row.name, address)
             raise SignInFailed("name and password do not fit")
         return self._open(row, password, watched, address)
 
@@ -302,7 +302,8 @@ class People:
         if wait > 0:
             raise SignInThrottled(f"too many sign-ins failed; try again in {int(wait) + 1} seconds", wait=wait)
 
-    def _fail(self, watched: list[str], name: str, address: str | None) -> None:
+    def _fail(self, watched: list[str], known: str | None, address: str | None) -> None:
+        """Count a failure; only the name of an account is kept, for what is typed as a name may be a password."""
         with self._database.write() as connection:
             now = self._database.now()
             connection.execute(delete(failures).where(failures.c.last < now - 4 * LONGEST_WAIT))
@@ -311,7 +312,7 @@ class People:
                     index_elements=["what"], set_={"n": failures.c.n + 1, "last": now}
                 )
                 connection.execute(statement, {"what": what, "n": 1, "last": now})
-            note(self._database, connection, "sign_in_failed", address=address, detail=name[:100])
+            note(self._database, connection, "sign_in_failed", address=address, detail=known)
 
     # Tokens for machines
 

@@ -16,6 +16,7 @@ from moderation.comment import Comment, Score, Verdict
 from moderation.explain import Explanation
 from moderation.policy import Policy
 from moderation.scorer import MAX_CHARACTERS, Scorer
+from moderation.server.faults import Fault
 from moderation.server.feedback import Feedback
 from moderation.server.keys import Keys
 from moderation.server.limits import Gate
@@ -51,6 +52,7 @@ class Service:
     feedback: Feedback | None = None
     on_scored: OnScored | None = None
     _thread: CapacityLimiter | None = None
+    _hook: CapacityLimiter | None = None
     _running: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def probabilities(
@@ -79,6 +81,7 @@ class Service:
         explain : ``flagged``: comments that are not allowed; ``all``; ``none``
         told : the same comments as the hook gets them, where those that came without an id have one
         """
+        self.ready_to_tell()
         rows = await self.probabilities(route, [comment.text for comment in comments])
         scores = [self.score_of(comment, row) for comment, row in zip(comments, rows.tolist(), strict=True)]
         if sum(len(comment.text) for comment in comments) <= INLINE // 4:
@@ -112,6 +115,11 @@ class Service:
             found.append((verdict, explanation))
         return found
 
+    def ready_to_tell(self) -> None:
+        """Raise a `Fault` (503) while the hook is as far behind as requests may wait, so that nothing piles up."""
+        if self.on_scored is not None and len(self._running) >= self.settings.max_waiting:
+            raise Fault("busy", 503, "the queue is behind; try again", headers={"retry-after": "1"})
+
     def tell(self, comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
         """Pass what was scored to the hook, if there is one, without making the answer wait for it."""
         if self.on_scored is not None:
@@ -122,7 +130,7 @@ class Service:
     async def _tell(self, comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
         assert self.on_scored is not None
         try:
-            await to_thread.run_sync(self.on_scored, comments, scores, verdicts)
+            await to_thread.run_sync(self.on_scored, comments, scores, verdicts, limiter=self._hook_limiter())
         except Exception as error:
             self.metrics.event("hook_failed")
             logger.error("the hook on_scored failed", extra={"error": frames(error), "comments": len(comments)})
@@ -136,6 +144,12 @@ class Service:
         """Wait until the hook has been told everything."""
         while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _hook_limiter(self) -> CapacityLimiter:
+        # Threads of its own, so that a slow hook takes none from the answers.
+        if self._hook is None:
+            self._hook = CapacityLimiter(2)
+        return self._hook
 
     def _limiter(self) -> CapacityLimiter:
         if self._thread is None:

@@ -61,6 +61,7 @@ BODIES = {
     "deep inside a field": b'{"comment": ' + b'{"text": ' * 100_000 + b"1" + b"}" * 100_001,
     "duplicate keys": b'{"comment": {"text": "a", "text": "b"}, "requestedAttributes": {"TOXICITY": {}}}',
     "NaN": b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": NaN}}}',
+    "overflow": b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": 1e999}}}',
     "infinity": b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": -Infinity}}}',
     "long number": b'{"comment": ' + b"9" * 100_000 + b"}",
     "NUL bytes": b"\x00" * 1_000,

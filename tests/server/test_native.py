@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,6 +173,23 @@ def test_the_hook_is_told_what_was_scored(shipped: Scorer) -> None:
     assert coral.article is not None
     assert coral.article.url == "https://news.example/a"
     assert all(comment.id == score.comment_id == verdict.comment_id for comment, score, verdict in told.told)
+
+
+def test_a_hook_that_is_behind_makes_callers_wait(shipped: Scorer) -> None:
+    go_on, told = threading.Event(), list[str]()
+
+    def hook(comments: Sequence[Comment], *_: object) -> None:
+        go_on.wait(30)
+        told.extend(comment.id for comment in comments)
+
+    app = create_app(shipped, Policy.load(), Settings(max_waiting=3), on_scored=hook)
+    with TestClient(app) as client:
+        statuses = [
+            client.post("/v1/score", json={"comment": {"id": str(n), "text": MILD}}).status_code for n in range(5)
+        ]
+        go_on.set()
+    assert statuses == [200, 200, 200, 503, 503]
+    assert sorted(told) == ["0", "1", "2"]
 
 
 def test_a_failing_hook_does_not_fail_the_request(shipped: Scorer, caplog: pytest.LogCaptureFixture) -> None:

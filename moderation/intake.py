@@ -13,7 +13,7 @@ from moderation.queue import Arrived, Filter, Incoming, Intake, Ruling, Store
 from moderation.scorer import Scorer, batches
 
 MOST_SPANS = 40
-"""Words kept per label for the page to highlight, heaviest first."""
+"""Words kept per label for the page to highlight, the heaviest ones, for it and against it."""
 
 DEMO = Path(__file__).parent / "demo.jsonl"
 """Invented comments under three invented stories, the sample thread among them."""
@@ -39,9 +39,11 @@ def incoming(comments: Iterable[Comment], scorer: Scorer, policy: Policy) -> Ite
 
 
 def heaviest(scorer: Scorer, comment: Comment) -> tuple[Span, ...]:
-    """Return the words that pulled hardest towards each label, at most `MOST_SPANS` of them, in the text's order."""
-    explanation = scorer.explain(comment)
-    kept = [span for label in scorer.labels for span in explanation.reasons(label, MOST_SPANS)]
+    """Return the words that pulled hardest towards or away from each label, at most `MOST_SPANS`, in text order."""
+    kept: list[Span] = []
+    spans = scorer.explain(comment).spans
+    for label in scorer.labels:
+        kept += sorted((span for span in spans if span.label == label), key=lambda span: -abs(span.weight))[:MOST_SPANS]
     return tuple(sorted(kept, key=lambda span: (span.start, span.label)))
 
 

@@ -91,12 +91,15 @@ class Partial:
         new.write_text("".join(json.dumps(line) + "\n" for line in [{"about": about}, *self._done]), encoding="utf-8")
         os.replace(new, self.journal)
 
+    def _written(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Close; after a mistake of the user's nothing stays behind, after any other end a run can go on from here."""
-        if kind is not None and issubclass(kind, InputError) and not self._resumed:
+        """Close; after a mistake that was found at once nothing stays behind, else a run can go on from here."""
+        if kind is not None and issubclass(kind, InputError) and not self._resumed and not self._written():
             self.discard()
         self._close()
 

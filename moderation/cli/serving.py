@@ -127,16 +127,22 @@ def serve(
         body_timeout=body_timeout,
         head_timeout=head_timeout,
     )
-    with _queue(queue, database, queue_scored, demo, bundle, policy) as shown:
+    with _queue(queue, database, queue_scored, demo, bundle, policy) as (shown, told):
+
+        def announce(address: str) -> None:
+            typer.echo(f"moderation serves {address}  (documentation: {address}/docs)")
+            if told:
+                typer.echo(told)
+
         options = ServeOptions(host, port, workers, policy, bundle, log_format.value, access_log, settings, shown)
-        run(options, lambda address: typer.echo(f"moderation serves {address}  (documentation: {address}/docs)"))
+        run(options, announce)
 
 
 @contextmanager
 def _queue(
     wanted: bool | None, database: str, scored: str | None, demo: bool, bundle: Path | None, policy: Path | None
-) -> Iterator[QueueOptions | None]:
-    """Make the queue ready and tell the operator what is to be known; yield None when the server is to score alone."""
+) -> Iterator[tuple[QueueOptions | None, str]]:
+    """Make the queue ready; yield it, or None when the server is to score alone, and what the operator should know."""
     import tempfile
 
     from moderation.policy import Policy
@@ -145,17 +151,15 @@ def _queue(
     if wanted is False:
         if demo or scored:
             raise InputError("--no-queue: not with --demo or --queue-scored, which need the queue")
-        yield None
+        yield None, ""
         return
     try:
         from moderation.server.moderators import QueueOptions, prepare
     except ModuleNotFoundError as error:
         if wanted or demo or scored:
             raise MissingExtra(f"the queue needs {error.name}: pip install 'moderation[queue]'") from error
-        yield None
+        yield None, ""
         return
     with tempfile.TemporaryDirectory(prefix="moderation-demo-") as folder:
         options = QueueOptions(str(Path(folder) / "demo.db") if demo else database, scored)
-        if told := prepare(options, Scorer.load(bundle), Policy.load(policy), demo=demo):
-            typer.echo(told, err=True)
-        yield options
+        yield options, prepare(options, Scorer.load(bundle), Policy.load(policy), demo=demo)

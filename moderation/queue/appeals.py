@@ -11,8 +11,8 @@ from moderation.errors import Conflict, Forbidden, InputError, NotFound
 from moderation.queue.database import Database
 from moderation.queue.desk import LONGEST_NOTE, Desk
 from moderation.queue.outbox import announce
-from moderation.queue.outcome import active, settle
-from moderation.queue.schema import appeals, comments
+from moderation.queue.outcome import settle
+from moderation.queue.schema import appeals, comments, decisions
 from moderation.queue.values import Appeal, Outcome, Ruling
 
 _LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -35,7 +35,7 @@ class Appeals:
                 raise InputError(f"{name}: expected at most {LONGEST_NOTE} characters, got {len(value or '')}")
         with self._database.write() as connection:
             row = connection.execute(
-                select(comments.c.id, comments.c.state)
+                select(comments.c.id, comments.c.state, comments.c.erased)
                 .where(comments.c.site == site, comments.c.name == comment_id).with_for_update()
             ).one_or_none()  # fmt: skip
             if row is None:
@@ -45,6 +45,8 @@ class Appeals:
             ).one_or_none()
             if known is not None:
                 return _appeal(known)
+            if row.erased is not None:  # nobody could judge it, and what the author says would never be forgotten
+                raise Conflict(f"comment {comment_id[:40]!r} was erased")
             if row.state != "rejected":
                 raise Conflict(f"comment {comment_id[:40]!r} is not rejected, but {row.state}")
             letters = "".join(secrets.choice(_LETTERS) for _ in range(10))
@@ -111,9 +113,15 @@ class Appeals:
             return self._desk._outcome(connection, number, row)
 
     def _made(self, connection: Connection, refs: list[int]) -> dict[int, set[int]]:
-        """Return who has a standing decision on each comment."""
-        found = active(connection, refs) if refs else {}
-        return {ref: {one.user_id for one in made} for ref, made in found.items()}
+        """Return who has ever decided on each comment, also on an earlier text, and also if it was undone."""
+        found: dict[int, set[int]] = {}
+        rows = connection.execute(
+            select(decisions.c.comment_id, decisions.c.user_id)
+            .where(decisions.c.comment_id.in_(refs), decisions.c.act != "undo").distinct()
+        )  # fmt: skip
+        for row in rows:
+            found.setdefault(row.comment_id, set()).add(row.user_id)
+        return found
 
 
 def _row(connection: Connection, ref: int) -> Row[Any]:

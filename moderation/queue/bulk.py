@@ -14,7 +14,7 @@ from moderation.queue.desk import SENIOR, Desk, decision_values
 from moderation.queue.listing import Listing
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import AFTER, FINAL, active, lock, settle, standing
-from moderation.queue.rows import SECOND, WAITING, counted, entries, entry, filtered, in_range
+from moderation.queue.rows import SAMPLED, SECOND, WAITING, counted, entries, entry, filtered, in_range
 from moderation.queue.schema import bulks, comments, decisions, scores, users
 from moderation.queue.values import Bulk, Filter, Preview, Ruling
 
@@ -61,19 +61,28 @@ class Bulks:
         )
 
     def _free(self, chosen: Filter, user: int) -> Any:
-        """Return the query of comments that an act may take in: for a first look, and not before somebody else."""
+        """Return the query of comments that an act may take in: for a first look, and not before somebody else.
+
+        Comments of the random sample are looked at one by one, for they are there so that misses are seen.
+        """
         now = self._database.now()
         return filtered(select(comments.c.id).select_from(comments), chosen).where(
             comments.c.waiting == 1,
+            comments.c.origin != "sample",
             or_(comments.c.claimed_by.is_(None), comments.c.claimed_by == user, comments.c.claimed_until <= now),
         )
 
     def _left_out(self, connection: Connection, chosen: Filter, user: int) -> tuple[int, float]:
         """Return how many comments of a filter an act may not take in, and the sum of their scores; they are few."""
         score = scores.c.score if chosen.label else comments.c.score
-        held = comments.c.claimed_by.is_not(None), comments.c.claimed_by != user
+        held = comments.c.claimed_by.is_not(None), comments.c.claimed_by != user, comments.c.origin != "sample"
+        sampled = [SAMPLED, comments.c.waiting == 1]
         number, total = 0, 0.0
-        for where in ([SECOND], [*held, comments.c.claimed_until > self._database.now(), comments.c.waiting == 1]):
+        for where in (
+            [SECOND],
+            sampled,
+            [*held, comments.c.claimed_until > self._database.now(), comments.c.waiting == 1],
+        ):
             query = filtered(select(func.count(), func.sum(score)).select_from(comments), chosen).where(*where)
             n, part = connection.execute(query).one()
             number, total = number + n, total + (part or 0.0)

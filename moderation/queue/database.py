@@ -133,6 +133,16 @@ class Database:
         """Let the database look at its tables anew, so that it finds the best way through them; done after imports."""
         with self.write() as connection:
             connection.exec_driver_sql("ANALYZE")
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Let SQLite write its log back into the file, as after an import, so that no moderator waits for that."""
+        if not self.is_sqlite:
+            return
+        with self._errors(), self.engine.connect() as connection:
+            plain = connection.connection.driver_connection
+            if plain is not None:
+                plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """Close all connections."""

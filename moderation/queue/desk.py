@@ -123,15 +123,16 @@ class Desk:
     def take(self, moderator: str, ref: int) -> Item:
         """Claim one comment by its number, as when it is opened from a list.
 
-        Raises `NotFound`; `ClaimTaken` when another moderator has it. A comment that does not wait any more comes
-        back unclaimed.
+        Raises `NotFound`; `ClaimTaken` when another moderator has it. A comment that this moderator could not decide
+        on, for it is decided, or waits for a senior or for a second person than them, comes back unclaimed.
         """
         with self._database.write(durable=False) as connection:
             now = self._database.now()
             user = self._user(connection, moderator)
             row = self._comment(connection, ref)
             self._check_claim(connection, row, user.id, now)
-            if row.waiting or row.state == "escalated":
+            stage = stage_of(row, user.id)
+            if stage in ("review", "second") or (stage == "senior" and user.role in SENIOR):
                 connection.execute(
                     update(comments).where(comments.c.id == ref).values(claimed_by=user.id, claimed_until=now + CLAIM)
                 )
@@ -304,6 +305,8 @@ class Desk:
             return stage
         made = active(connection, [row.id]).get(row.id, [])
         last = made[-1] if made else None
+        if last is not None and row.waiting == 2 and revise:
+            raise Conflict(f"comment {row.id} waits for a second look; undo your decision to make another")
         if last is not None and not revise:
             by = connection.scalar(select(users.c.name).where(users.c.id == last.user_id))
             raise AlreadyDecided(f"comment {row.id} was decided by {by}: {last.act}", by=str(by), act=last.act)

@@ -94,7 +94,8 @@ class Exports:
         of the Digital Services Act asks for; `puid` is unique to the decision.
         """
         for row in self._rows(since, site):
-            if row.act == "reject":
+            # The first of two judgements that do not agree removes nothing.
+            if row.act == "reject" and (row.version != row.current or row.state == "rejected"):
                 yield _line(self.statement(row))
 
     def statement(self, row: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, and_, cast, func, or_, select
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or_, select
 
 from moderation.comment import Comment
 from moderation.errors import InputError, NotFound
@@ -229,6 +229,9 @@ class Listing:
         return found[0]
 
 
+_VERSION = select(versions).where(versions.c.comment_id == bindparam("ref"), versions.c.number == bindparam("number"))
+
+
 def _one(connection: Connection, ref: int) -> Row[Any]:
     row = connection.execute(entries().where(comments.c.id == ref)).one_or_none()
     if row is None:
@@ -241,9 +244,7 @@ def item(
 ) -> Item:
     """Return one comment with all that surrounds it; raise `NotFound`."""
     row = _one(connection, ref)
-    version = connection.execute(
-        select(versions).where(versions.c.comment_id == ref, versions.c.number == row.version)
-    ).one()
+    version = connection.execute(_VERSION, {"ref": ref, "number": row.version}).one()
     hidden = row.waiting == 2 and (viewer is None or row.first_by != viewer)
     history = () if hidden else tuple(pasts(connection, decisions.c.comment_id == ref))
     held = row.claimed_until is not None and row.claimed_until > now
@@ -305,13 +306,13 @@ def _record(connection: Connection, row: Row[Any]) -> Record | None:
         return None
     found: Counter[str] = Counter()
     by_state = connection.execute(
-        select(comments.c.state, func.count())
+        select(comments.c.state, comments.c.waiting, func.count())
         .where(comments.c.site == row.site, comments.c.author == row.author)
-        .group_by(comments.c.state)
+        .group_by(comments.c.state, comments.c.waiting)
     )
-    for state, n in by_state:
-        found[state] += n
-    found[row.state] -= 1
+    for state, waits, n in by_state:
+        found["queued" if waits else state] += n  # who is to look second would see the first decision here
+    found["queued" if row.waiting else row.state] -= 1
     return Record(
         comments=found.total(),
         approved=found["approved"],

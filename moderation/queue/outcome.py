@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, select, update
 
 from moderation.queue.database import Database
 from moderation.queue.schema import comments, decisions, scores, tallies, undoing
@@ -149,25 +149,19 @@ def place_of(state: str, waiting: int) -> str | None:
 def count(connection: Connection, ids: Sequence[int], by: int) -> Counter[tuple[str, str, str]]:
     """Return what comments add to the tallies: one per comment under no label, and one per marked label."""
     rows = connection.execute(
-        select(comments.c.site, comments.c.state, comments.c.waiting, scores.c.label, func.count())
+        select(comments.c.id, comments.c.site, comments.c.state, comments.c.waiting, scores.c.label)
         .outerjoin(scores, and_(scores.c.comment_id == comments.c.id, scores.c.marked))
-        .where(comments.c.id.in_(ids), or_(comments.c.waiting > 0, comments.c.state == "escalated"))
-        .group_by(comments.c.site, comments.c.state, comments.c.waiting, scores.c.label)
+        .where(comments.c.id.in_(ids))
     )
     found: Counter[tuple[str, str, str]] = Counter()
-    for site, state, waiting, label, n in rows:
-        place = place_of(state, waiting)
-        if place and label is not None:
-            found[site, label, place] += by * n
-    whole = connection.execute(
-        select(comments.c.site, comments.c.state, comments.c.waiting, func.count())
-        .where(comments.c.id.in_(ids), or_(comments.c.waiting > 0, comments.c.state == "escalated"))
-        .group_by(comments.c.site, comments.c.state, comments.c.waiting)
-    )
-    for site, state, waiting, n in whole:
-        place = place_of(state, waiting)
-        if place:
-            found[site, "", place] += by * n
+    seen: set[int] = set()
+    for number, site, state, waiting, label in rows:
+        if place := place_of(state, waiting):
+            if label is not None:
+                found[site, label, place] += by
+            if number not in seen:
+                found[site, "", place] += by
+                seen.add(number)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
 from moderation.queue.database import Database
@@ -168,7 +168,7 @@ class People:
         _check_role(role)
         hashed = None if password is None else self._hash(password)
         with self._database.write() as connection:
-            if connection.scalar(select(users.c.id).where(func.lower(users.c.name) == name.lower())):
+            if _alike(connection, name) is not None:
                 raise Conflict(f"there is an account {name!r} already")
             values = {"name": name, "role": role, "password": hashed, "preferences": asdict(Preferences()),
                       "disabled": False, "created": self._database.now()}  # fmt: skip
@@ -238,11 +238,11 @@ class People:
         watched = [f"name {name.lower()}"] + ([f"address {address[:100]}"] if address else [])
         self._check_throttle(watched)
         with self._database.read() as connection:
-            row = connection.execute(select(users).where(func.lower(users.c.name) == name.lower())).one_or_none()
+            row = _alike(connection, name)
         usable = row is not None and row.password is not None and not row.disabled
         good = self._verify(row.password if row is not None and usable else self._nobody, password)
         if row is None or not (usable and good):
-            self._fail(watched, name, address)
+            self._fail(watched, None if row is None else row.name, address)
             raise SignInFailed("name and password do not fit")
         return self._open(row, password, watched, address)
 
@@ -302,7 +302,8 @@ class People:
         if wait > 0:
             raise SignInThrottled(f"too many sign-ins failed; try again in {int(wait) + 1} seconds", wait=wait)
 
-    def _fail(self, watched: list[str], name: str, address: str | None) -> None:
+    def _fail(self, watched: list[str], known: str | None, address: str | None) -> None:
+        """Count a failure; only the name of an account is kept, for what is typed as a name may be a password."""
         with self._database.write() as connection:
             now = self._database.now()
             connection.execute(delete(failures).where(failures.c.last < now - 4 * LONGEST_WAIT))
@@ -311,7 +312,7 @@ class People:
                     index_elements=["what"], set_={"n": failures.c.n + 1, "last": now}
                 )
                 connection.execute(statement, {"what": what, "n": 1, "last": now})
-            note(self._database, connection, "sign_in_failed", address=address, detail=name[:100])
+            note(self._database, connection, "sign_in_failed", address=address, detail=known)
 
     # Tokens for machines
 
@@ -424,6 +425,13 @@ def _account(connection: Connection, name: str) -> Row[Any]:
     if row is None:
         raise NotFound(f"no account {name[:100]!r}")
     return row
+
+
+def _alike(connection: Connection, name: str) -> Row[Any] | None:
+    """Return the account of a name in any case. Databases fold only ASCII, or as their locale says, so we do."""
+    rows = connection.execute(select(users)).all()
+    exact = [row for row in rows if row.name == name]
+    return next(iter(exact or [row for row in rows if row.name.lower() == name.lower()]), None)
 
 
 def _user(row: Row[Any]) -> User:

@@ -92,7 +92,7 @@ class Retention:
                 self._erase(connection, kept)
                 self._delete(connection, [ref for ref in some if ref not in kept])
             erased, deleted, last = erased + len(kept), deleted + len(some) - len(kept), some[-1]
-        self._overwrite()
+        self._database.checkpoint()  # so that on SQLite erased texts do not linger in the log (see `secure_delete`)
         return Forgotten(erased, deleted)
 
     def _with_trail(self, connection: Connection, refs: Sequence[int]) -> set[int]:
@@ -131,14 +131,6 @@ class Retention:
             for table in (scores, skips, versions):
                 connection.execute(delete(table).where(table.c.comment_id.in_(refs)))
             connection.execute(delete(comments).where(comments.c.id.in_(refs)))
-
-    def _overwrite(self) -> None:
-        """Let SQLite write its log back, so that erased texts do not linger in it (see `secure_delete`)."""
-        if self._database.is_sqlite:
-            with self._database.engine.connect() as connection:
-                plain = connection.connection.driver_connection
-                if plain is not None:
-                    plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def oldest(self) -> timedelta | None:
         """Return the age of the oldest comment whose text is still kept; None when there is none."""

@@ -177,7 +177,7 @@ class Statistics:
                 select(day, decisions.c.act, decisions.c.action, decisions.c.sampled, func.count())
                 .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
                 .where(decisions.c.act.in_(("approve", "reject")), undoing.c.id.is_(None), *_since(since))
-                .where(decisions.c.stage == "review")
+                .where(decisions.c.stage == "review", decisions.c.bulk_id.is_(None))  # a bulk act looks at no comment
                 .group_by(day, decisions.c.act, decisions.c.action, decisions.c.sampled)
             )
             for when, act, action, sampled, n in connection.execute(made):

@@ -129,7 +129,7 @@ class Webhooks:
             try:
                 status = self._send(row.url, body, headers)
                 good, answer = 200 <= status < 300, str(status)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a host that cannot be written as IDNA is a UnicodeError
                 good, answer = False, type(error).__name__
             self._keep(row.id, row.attempts, good, answer)
             sent, failed = sent + good, failed + (not good)

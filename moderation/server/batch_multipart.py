@@ -25,6 +25,9 @@ from moderation.server.service import Service
 
 BOUNDARY = "batch_moderation"
 
+MAX_HEAD = 32 << 10
+"""Bytes of a part's headers, and of its inner request's."""
+
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _REQUEST = re.compile(rb"POST +(\S+) +HTTP/1\.[01]\r?\n?")
 
@@ -49,7 +52,10 @@ def split(body: bytes, content_type: str, most: int) -> list[Part]:
     """Take a batch apart, its line ends LF or CRLF; raise a `Fault` when it is none or has more than `most` parts."""
     outer = Message()
     outer["content-type"] = content_type
-    boundary = outer.get_boundary()
+    try:
+        boundary = outer.get_boundary()
+    except ValueError:  # an encoded boundary in an encoding that cannot be read
+        boundary = None
     if outer.get_content_maintype() != "multipart" or not boundary:
         raise Fault("invalid", 400, "Content-Type: expected multipart/mixed with a boundary")
     pieces = list(_pieces(body, boundary.encode("latin-1", "replace")))
@@ -76,6 +82,8 @@ def _part(piece: bytes) -> Part:
     parser = BytesHeaderParser()
     outer, _, inner = _cut(piece.lstrip(b"\r\n"))
     head, _, content = _cut(inner.lstrip(b"\r\n"))
+    if len(outer) > MAX_HEAD or len(head) > MAX_HEAD:
+        raise Fault("invalid", 400, f"The batch holds a call with more than {MAX_HEAD:,} bytes of headers")
     request = _REQUEST.match(head)
     target = request.group(1).decode("latin-1") if request else ""
     about = parser.parsebytes(head[request.end() :] if request else b"")
@@ -109,21 +117,31 @@ class Batch:
         return Response(b"".join([*replies, end]), headers={"content-type": f"multipart/mixed; boundary={BOUNDARY}"})
 
     async def _answer(self, part: Part) -> tuple[int, dict[str, Any]]:
-        address = urlsplit(part.target)
-        path = unquote(address.path)
-        root = "/".join(["", *path.split("/")[-2:]])  # a server that is mounted below another path
-        method = self.methods.get(path) or self.methods.get(root)
         try:
-            if method is None:
-                raise Fault("missing", 404, "The batch holds a call to an address that is not here")
+            method, query = self._method(part.target)
+            if len(part.body) > self.service.settings.max_body:
+                raise Fault("large", 413, f"body: expected at most {self.service.settings.max_body:,} bytes")
             headers = [
                 (name.lower().encode("latin-1", "replace"), _latin(value)) for name, value in part.headers.items()
             ]
-            self.service.keys.admit({"query_string": _latin(address.query), "headers": headers})
+            self.service.keys.admit({"query_string": _latin(query), "headers": headers})
             return 200, await method(parse_json(part.body.rstrip(b"\r\n")))
         except Fault as fault:
             body = google.error_body(fault)
             return body["error"]["code"], body
+
+    def _method(self, target: str) -> tuple[Method, str]:
+        """Return the method that an address names, and its query; raise a `Fault` when it names none."""
+        try:
+            address = urlsplit(target)
+        except ValueError:  # brackets that hold no IPv6 address
+            address = urlsplit("")
+        path = unquote(address.path)
+        root = "/".join(["", *path.split("/")[-2:]])  # a server that is mounted below another path
+        method = self.methods.get(path) or self.methods.get(root)
+        if method is None:
+            raise Fault("missing", 404, "The batch holds a call to an address that is not here")
+        return method, address.query
 
 
 def _latin(value: object) -> bytes:

@@ -153,6 +153,7 @@ class Machine:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        scope["moderation.route"] = self.scope
         try:
             response = await self._respond(scope, receive)
         except Fault as fault:

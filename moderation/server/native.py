@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -104,6 +105,15 @@ def read(data: Any, most: int) -> tuple[list[Comment], Explain, Offsets]:
     return [_comment(place, item) for place, item in enumerate(given, 1)], request.explain, request.offsets
 
 
+def _named(data: Any, comments: list[Comment], service: Service) -> list[Comment]:
+    """Return comments as the hook gets them: a place in one request is no name among those of all requests."""
+    given = [data["comment"]] if "comment" in data else data["comments"]
+    return [
+        comment if one.get("id") is not None else replace(comment, id=service.identity(comment.text))
+        for one, comment in zip(given, comments, strict=True)
+    ]
+
+
 def _comment(place: int, given: CommentIn) -> Comment:
     article = Article(given.article.title, given.article.url) if given.article else None
     return Comment(
@@ -144,8 +154,9 @@ def routes(service: Service) -> list[BaseRoute]:
     most = service.settings.max_comments
 
     async def score(call: Call) -> Response:
-        comments, explain, offsets = read(await call.json(), most)
-        judged = await service.assess("score", comments, explain=explain)
+        data = await call.json()
+        comments, explain, offsets = read(data, most)
+        judged = await service.assess("score", comments, explain=explain, told=_named(data, comments, service))
         results = [result(*parts, explain, offsets) for parts in zip(comments, *judged, strict=True)]
         return json_answer(ScoreAnswer(service.scorer.model_id, service.policy.id, results))
 

@@ -122,7 +122,8 @@ def routes(service: Service) -> list[BaseRoute]:
         request = convert(await call.json(), ModerationRequest)
         texts = texts_of(request, service.settings.max_comments)
         comments = [Comment(str(place), text) for place, text in enumerate(texts, 1)]
-        scores, _, _ = await service.assess("moderations", comments, explain="none")
+        told = [Comment(service.identity(text), text) for text in texts]
+        scores, _, _ = await service.assess("moderations", comments, explain="none", told=told)
         results = [result(score, service.policy.thresholds) for score in scores]
         return json_answer(ModerationResponse(f"modr-{secrets.token_hex(12)}", service.scorer.model_id, results))
 

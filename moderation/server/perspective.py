@@ -192,6 +192,7 @@ class Perspective:
         service = self.service
         if service.on_scored is None or request.do_not_store:
             return
+        service.ready_to_tell()
         story = _story(request.context)
         comment = Comment(
             request.client_token or service.identity(text), text, article=Article(title=story) if story else None

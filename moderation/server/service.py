@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -16,6 +16,7 @@ from moderation.comment import Comment, Score, Verdict
 from moderation.explain import Explanation
 from moderation.policy import Policy
 from moderation.scorer import MAX_CHARACTERS, Scorer
+from moderation.server.faults import Fault
 from moderation.server.feedback import Feedback
 from moderation.server.keys import Keys
 from moderation.server.limits import Gate
@@ -51,6 +52,7 @@ class Service:
     feedback: Feedback | None = None
     on_scored: OnScored | None = None
     _thread: CapacityLimiter | None = None
+    _hook: CapacityLimiter | None = None
     _running: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def probabilities(
@@ -65,14 +67,21 @@ class Service:
         return rows
 
     async def assess(
-        self, route: str, comments: Sequence[Comment], *, explain: str = "flagged"
+        self,
+        route: str,
+        comments: Sequence[Comment],
+        *,
+        explain: str = "flagged",
+        told: Sequence[Comment] | None = None,
     ) -> tuple[list[Score], list[Verdict], list[Explanation | None]]:
         """Return score, verdict and explanation of each comment.
 
         Parameters
         ----------
         explain : ``flagged``: comments that are not allowed; ``all``; ``none``
+        told : the same comments as the hook gets them, where those that came without an id have one
         """
+        self.ready_to_tell()
         rows = await self.probabilities(route, [comment.text for comment in comments])
         scores = [self.score_of(comment, row) for comment, row in zip(comments, rows.tolist(), strict=True)]
         if sum(len(comment.text) for comment in comments) <= INLINE // 4:
@@ -82,7 +91,11 @@ class Service:
         verdicts = [verdict for verdict, _ in judged]
         for verdict in verdicts:
             self.metrics.verdict(verdict.action)
-        self.tell(comments, scores, verdicts)
+        if told is None:
+            self.tell(comments, scores, verdicts)
+        else:
+            own = [replace(score, comment_id=one.id) for score, one in zip(scores, told, strict=True)]
+            self.tell(told, own, [replace(v, comment_id=one.id) for v, one in zip(verdicts, told, strict=True)])
         return scores, verdicts, [explanation for _, explanation in judged]
 
     def score_of(self, comment: Comment, row: list[float]) -> Score:
@@ -102,6 +115,11 @@ class Service:
             found.append((verdict, explanation))
         return found
 
+    def ready_to_tell(self) -> None:
+        """Raise a `Fault` (503) while the hook is as far behind as requests may wait, so that nothing piles up."""
+        if self.on_scored is not None and len(self._running) >= self.settings.max_waiting:
+            raise Fault("busy", 503, "the queue is behind; try again", headers={"retry-after": "1"})
+
     def tell(self, comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
         """Pass what was scored to the hook, if there is one, without making the answer wait for it."""
         if self.on_scored is not None:
@@ -112,7 +130,7 @@ class Service:
     async def _tell(self, comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
         assert self.on_scored is not None
         try:
-            await to_thread.run_sync(self.on_scored, comments, scores, verdicts)
+            await to_thread.run_sync(self.on_scored, comments, scores, verdicts, limiter=self._hook_limiter())
         except Exception as error:
             self.metrics.event("hook_failed")
             logger.error("the hook on_scored failed", extra={"error": frames(error), "comments": len(comments)})
@@ -126,6 +144,12 @@ class Service:
         """Wait until the hook has been told everything."""
         while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _hook_limiter(self) -> CapacityLimiter:
+        # Threads of its own, so that a slow hook takes none from the answers.
+        if self._hook is None:
+            self._hook = CapacityLimiter(2)
+        return self._hook
 
     def _limiter(self) -> CapacityLimiter:
         if self._thread is None:

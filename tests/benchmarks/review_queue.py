@@ -20,6 +20,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from argon2 import PasswordHasher
 from sqlalchemy import create_engine, text
@@ -76,6 +77,7 @@ class Shift:
         self.times: dict[str, list[float]] = defaultdict(list)
         self.errors: list[str] = []
         self.given: list[int] = []
+        self.held: dict[str, tuple[Filter | None, Any]] = {}
 
     def timed(self, what: str, act: object, *args: object, **more: object) -> object:
         start = time.perf_counter()
@@ -86,20 +88,25 @@ class Shift:
 
     def page(self, name: str, rng: random.Random) -> None:
         """One page of a moderator: decide, claim, count."""
-        desk, chosen = self.store.desk, rng.choice(FILTERS)
-        item = desk.claim(name, chosen, hold=2)[0]
+        desk = self.store.desk
+        if name not in self.held:
+            chosen = FILTERS[rng.randrange(len(FILTERS))]
+            self.held[name] = (chosen, desk.claim(name, chosen, hold=2))
+        chosen, [item, *_] = self.held.pop(name)
         self.given.append(item.ref)
         ruling = Ruling("approve") if rng.random() < 0.6 else Ruling("reject", reason="ABUSE")
         start = time.perf_counter()
         self.timed(
             "decide", desk.decide, name, item.ref, ruling, key=str(uuid.UUID(int=rng.getrandbits(128))), version=1
         )
-        self.timed("claim two, with thread and record", desk.claim, name, chosen, hold=2)
+        items = self.timed("claim two, with thread and record", desk.claim, name, chosen, hold=2)
         self.timed("counts", self.store.listing.counts, name)
         self.times["page: all three"].append(time.perf_counter() - start)
+        self.held[name] = (chosen, items)
 
     def moderator(self, name: str) -> None:
         rng = random.Random(name)
+        time.sleep(rng.uniform(0, 2 * self.think))  # nobody begins at the same moment as the others
         end = time.perf_counter() + self.seconds
         while time.perf_counter() < end:
             try:

@@ -74,3 +74,19 @@ def test_a_settled_appeal_cannot_be_undone(filled: Store, appeal: Appeal) -> Non
     outcome = filled.appeals.decide("bob", appeal.ref, Ruling("approve"))
     with pytest.raises(Conflict, match="appeal"):
         filled.desk.undo("bob", outcome.past.ref)
+
+
+def test_who_undid_the_rejection_does_not_decide_on_the_appeal(filled: Store, appeal: Appeal) -> None:
+    [rejected] = filled.listing.decisions("ada")
+    filled.desk.undo("ada", rejected.ref)
+    assert filled.appeals.waiting("ada") == []
+    with pytest.raises(Forbidden, match="another moderator"):
+        filled.appeals.decide("ada", appeal.ref, REJECT)
+
+
+def test_an_erased_comment_takes_no_appeal(filled: Store) -> None:
+    [item] = filled.desk.claim("ada")
+    filled.desk.decide("ada", item.ref, REJECT)
+    filled.retention.erase("gazette", item.comment.author or "")
+    with pytest.raises(Conflict, match="erased"):
+        filled.appeals.open("gazette", item.comment.id, statement="It was a joke.", contact="joe@example.org")

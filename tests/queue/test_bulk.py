@@ -138,6 +138,15 @@ def test_second_looks_are_left_out(store: Store) -> None:
     check(store)
 
 
+def test_the_random_sample_is_looked_at_one_by_one(store: Store) -> None:
+    store.arrivals.put([incoming(1, 0.1), incoming(2, 0.12)], site="gazette", intake=Intake(sample=1, double=0))
+    store.arrivals.put([incoming(3, 0.3)], site="gazette", intake=Intake(sample=0, double=0))
+    preview = store.bulks.preview("ada", Filter())
+    assert preview.count == 1
+    assert store.bulks.act("ada", Filter(), Ruling("approve"), expected=1).size == 1
+    assert store.listing.counts().waiting == 2
+
+
 def test_more_than_a_chunk(store: Store) -> None:
     store.arrivals.put([incoming(n, 0.3) for n in range(2_300)], site="gazette", intake=PLAIN)
     bulk = store.bulks.act("ada", Filter(high=0.5), APPROVE)

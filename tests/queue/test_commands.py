@@ -136,9 +136,7 @@ def test_spans_are_the_heaviest_words_of_every_label(small_scorer: Scorer) -> No
     comment = Comment("1", "You are a pathetic little liar, burn the house down.")
     spans = heaviest(small_scorer, comment)
     assert list(spans) == sorted(spans, key=lambda span: (span.start, span.label))
-    assert all(span.weight > 0 for span in spans)
-    whole = [span for span in small_scorer.explain(comment).spans if span.weight > 0]
-    assert set(spans) == set(whole)
+    assert set(spans) == set(small_scorer.explain(comment).spans)
 
 
 def test_scores_are_those_of_the_scorer(shipped: Scorer) -> None:

@@ -361,3 +361,14 @@ def test_exposure(filled: Store, clock: Clock) -> None:
         filled.desk.decide("ada", one(filled).ref, REJECT)
     assert filled.desk.exposure("ada", start, severe=4.6) == (3, 1)
     assert filled.desk.exposure("bob", start) == (0, 0)
+
+
+def test_only_who_can_decide_takes_a_comment(store: Store) -> None:
+    store.arrivals.put([incoming(1)], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, REJECT)
+    assert store.desk.take("ada", 1).claimed_by is None
+    with pytest.raises(Conflict, match="second look"):
+        store.desk.decide("ada", 1, APPROVE, revise=True)
+    store.desk.decide("bob", 1, APPROVE)
+    assert store.desk.take("ada", 1).claimed_by is None
+    assert store.desk.take("sue", 1).claimed_by == "sue"

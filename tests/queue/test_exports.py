@@ -149,6 +149,15 @@ def test_a_statement_says_when_the_model_took_part(store: Store) -> None:
     assert (bulk["automated_detection"], bulk["automated_decision"]) == ("Yes", "AUTOMATED_DECISION_PARTIALLY")
 
 
+def test_no_statement_for_what_stays(store: Store) -> None:
+    store.arrivals.put([incoming(1)], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, Ruling("approve"))
+    store.desk.decide("bob", 1, Ruling("reject", reason="ABUSE"))
+    assert lines(store.exports.statements()) == []
+    store.desk.decide("sue", 1, Ruling("reject", reason="ABUSE"))
+    assert len(lines(store.exports.statements())) == 1
+
+
 def test_more_than_a_chunk(store: Store) -> None:
     store.arrivals.put([incoming(n, 0.3) for n in range(1_100)], site="gazette", intake=PLAIN)
     store.bulks.act("ada", Filter(), Ruling("approve"))

@@ -188,3 +188,11 @@ def test_unknown_accounts(store: Store, name: str) -> None:
     for act in (store.people.get, store.people.disable, lambda it: store.people.set_password(it, PASSWORD)):
         with pytest.raises(NotFound):
             act(name)
+
+
+def test_a_name_beyond_ascii_signs_in_in_any_case(store: Store) -> None:
+    store.people.add("Özlem", "moderator", PASSWORD)
+    for name in ("Özlem", "özlem"):
+        assert store.people.sign_in(name, PASSWORD)[1].user.name == "Özlem"
+    with pytest.raises(Conflict, match="already"):
+        store.people.add("özlem", "moderator", PASSWORD)

@@ -205,3 +205,10 @@ def test_a_signature_known_from_the_specification() -> None:
         "msg_p5jXN8AQM9LWM0D4loKWxJek", now, b'{"test": 2432232314}', ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
     )
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_host_that_is_none_does_not_stop_the_others(filled: Store) -> None:
+    filled.webhooks.add(f"http://{'a' * 64}.example/hook")
+    [item] = filled.desk.claim("ada")
+    filled.desk.decide("ada", item.ref, Ruling("approve"))
+    assert filled.webhooks.deliver().failed == 1

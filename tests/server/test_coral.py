@@ -197,6 +197,17 @@ def test_markup_does_not_hide_words(server: Server) -> None:
     assert call(server, phase_body("I &lt;3 this &amp; that, 3 < 4 and 5 > 2"), None).status_code == 204
 
 
+@pytest.mark.parametrize("shell", ["<{}>", "<script>{}", "<![CDATA[{}]]>", "{} <![ x", "<!--{}-->", "<a {}"])
+def test_what_only_looks_like_markup_is_read(server: Server, shell: str) -> None:
+    assert call(server, phase_body(shell.format(RUDE)), None).status_code == 200
+
+
+@pytest.mark.parametrize("piece", ["<a ", '<a b="', "<!--", "<b x"])
+def test_markup_without_an_end_is_read_before_the_caller_gives_up(server: Server, piece: str) -> None:
+    # "<a " took half a minute when reading was quadratic; the client waits for ten seconds.
+    assert call(server, phase_body(piece * 20_000), None).status_code in (200, 204)
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"comment": 5}', b'{"comment": {"body": 5}}', b"[]"])
 def test_what_is_no_phase_is_400(server: Server, body: bytes) -> None:
     response = call(server, body, None)

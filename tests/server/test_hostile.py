@@ -61,6 +61,7 @@ BODIES = {
     "deep inside a field": b'{"comment": ' + b'{"text": ' * 100_000 + b"1" + b"}" * 100_001,
     "duplicate keys": b'{"comment": {"text": "a", "text": "b"}, "requestedAttributes": {"TOXICITY": {}}}',
     "NaN": b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": NaN}}}',
+    "overflow": b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": 1e999}}}',
     "infinity": b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": -Infinity}}}',
     "long number": b'{"comment": ' + b"9" * 100_000 + b"}",
     "NUL bytes": b"\x00" * 1_000,
@@ -188,6 +189,21 @@ def test_slow_bodies_do_not_lock_others_out(server: Server) -> None:
     finally:
         for connection in slow:
             connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "more", "expected"),
+    [
+        ("boundary=b", "http://[/v1alpha1/comments:analyze", "", 200),
+        ("boundary*=idna''b", "/v1alpha1/comments:analyze", "", 400),
+        ("boundary=b", "/v1alpha1/comments:analyze", "a: b\n" * 10_000, 400),
+    ],
+)
+def test_odd_batches_are_no_5xx(server: Server, kind: str, target: str, more: str, expected: int) -> None:
+    raw = f"--b\nContent-Type: application/http\n\nPOST {target} HTTP/1.1\n{more}\n{{}}\n--b--\n".encode()
+    about = f"POST /batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: multipart/mixed; {kind}\r\n"
+    reply = talk(server, f"{about}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
+    assert status(reply) == expected
 
 
 def test_clients_that_leave_are_no_error(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -174,6 +175,23 @@ def test_the_hook_is_told_what_was_scored(shipped: Scorer) -> None:
     assert all(comment.id == score.comment_id == verdict.comment_id for comment, score, verdict in told.told)
 
 
+def test_a_hook_that_is_behind_makes_callers_wait(shipped: Scorer) -> None:
+    go_on, told = threading.Event(), list[str]()
+
+    def hook(comments: Sequence[Comment], *_: object) -> None:
+        go_on.wait(30)
+        told.extend(comment.id for comment in comments)
+
+    app = create_app(shipped, Policy.load(), Settings(max_waiting=3), on_scored=hook)
+    with TestClient(app) as client:
+        statuses = [
+            client.post("/v1/score", json={"comment": {"id": str(n), "text": MILD}}).status_code for n in range(5)
+        ]
+        go_on.set()
+    assert statuses == [200, 200, 200, 503, 503]
+    assert sorted(told) == ["0", "1", "2"]
+
+
 def test_a_failing_hook_does_not_fail_the_request(shipped: Scorer, caplog: pytest.LogCaptureFixture) -> None:
     def hook(*_: object) -> None:
         raise RuntimeError(f"cannot store {RUDE}")
@@ -228,3 +246,18 @@ def test_a_policy_for_other_labels_is_refused_at_the_start(shipped: Scorer) -> N
     policy = Policy.parse('id = "p"\n[thresholds.sarcasm]\nreview = 0.5\n')
     with pytest.raises(PolicyError, match="sarcasm"):
         create_app(shipped, policy, Settings())
+
+
+@pytest.mark.parametrize("route, body", [("/v1/score", "comment"), ("/v1/moderations", "input")])
+def test_the_hook_gets_no_two_texts_under_one_id(shipped: Scorer, route: str, body: str) -> None:
+    told: dict[str, str] = {}
+
+    def hook(comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
+        for comment, score, verdict in zip(comments, scores, verdicts, strict=True):
+            assert comment.id == score.comment_id == verdict.comment_id
+            assert told.setdefault(comment.id, comment.text) == comment.text
+
+    with TestClient(create_app(shipped, Policy.load(), on_scored=hook)) as client:
+        for text in ("One text.", "Another text."):
+            assert client.post(route, json={body: {"text": text} if body == "comment" else text}).status_code == 200
+    assert sorted(told.values()) == ["Another text.", "One text."]

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from moderation.errors import Forbidden, InputError, ModerationError, StoreError
+from moderation.errors import Forbidden, InputError, ModerationError, NotFound, StoreError
 from moderation.policy import Policy
 from moderation.queue import Session, Store, User
 from moderation.queue.people import Role
@@ -141,7 +141,10 @@ class Visit:
 
     def number(self, name: str) -> int:
         """Return a number from the address."""
-        return int(self.request.path_params[name])
+        found = int(self.request.path_params[name])
+        if found >= 1 << 63:
+            raise NotFound(f"there is nothing of number {str(found)[:20]}")
+        return found
 
     def field(self, name: str) -> str | None:
         """Return a field of the form without spaces around it; None when it is missing or empty."""
@@ -196,6 +199,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        scope["moderation.route"] = "page"
         request = Request(scope, receive)
         visit = Visit(self.room, request)
         try:

@@ -74,7 +74,7 @@
     for (let wait = 500; ; wait = Math.min(wait * 2, 30000)) {
       let answer = null;
       try { answer = await ask(entry.url, entry.fields); } catch { /* no connection */ }
-      if (answer && answer.status !== 503 && answer.status !== 401) {
+      if (answer && ![401, 502, 503, 504].includes(answer.status)) { // 502, 504: a proxy whose server is starting anew
         pending = pending.filter((one) => one !== entry);
         keep();
         return answer;

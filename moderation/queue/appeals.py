@@ -10,8 +10,6 @@ from sqlalchemy import Connection, Row, insert, select, update
 from moderation.errors import Conflict, Forbidden, InputError, NotFound
 from moderation.queue.database import Database
 from moderation.queue.desk import LONGEST_NOTE, Desk
-from moderation.queue.outbox import announce
-from moderation.queue.outcome import settle
 from moderation.queue.schema import appeals, comments, decisions
 from moderation.queue.values import Appeal, Outcome, Ruling
 
@@ -99,18 +97,15 @@ class Appeals:
             comment_id = _row(connection, ref).comment_id
             row = self._desk._comment(connection, comment_id)
             if repeated := self._desk._repeated(connection, key, user.id, row.id, ruling.act):
-                return self._desk._outcome(connection, repeated, row, repeated=True)
+                return self._desk._repetition(connection, repeated, row)
             found = _row(connection, ref)
             if found.state != "open":
                 raise Conflict(f"appeal {found.reference} is decided already: {found.state}")
             if user.id in self._made(connection, [row.id]).get(row.id, ()):
                 raise Forbidden(f"appeal {found.reference}: another moderator than the first decides")
-            number = self._desk._keep(connection, row, user.id, ruling, "appeal", now, key, appeal=ref)
             state = "upheld" if ruling.act == "reject" else "overturned"
             connection.execute(update(appeals).where(appeals.c.id == ref).values(state=state, decided=now))
-            settle(self._database, connection, [row.id])
-            announce(self._database, connection, [number])
-            return self._desk._outcome(connection, number, row)
+            return self._desk._keep(connection, row, user.id, ruling, "appeal", now, key, appeal=ref)
 
     def _made(self, connection: Connection, refs: list[int]) -> dict[int, set[int]]:
         """Return who has ever decided on each comment, also on an earlier text, and also if it was undone."""

@@ -165,9 +165,10 @@ def _engine(where: Path | str) -> Engine:
             raise InputError(f"database: expected a path, sqlite:// or postgresql://, got {url.drivername}://")
         if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
             raise InputError("database: expected the path of a file; a queue in memory would lose what people did")
-        engine = create_engine(
-            url, hide_parameters=True, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, pool_pre_ping=True
-        )
+        pool = {"pool_size": CONNECTIONS, "max_overflow": CONNECTIONS}
+        # A server may have gone away since; a file has not.
+        pool["pool_pre_ping"] = url.get_backend_name() != "sqlite"
+        engine = create_engine(url, hide_parameters=True, **pool)
     except (ArgumentError, NoSuchModuleError):
         raise InputError("database: expected a path, sqlite:///PATH or postgresql://USER@HOST/NAME") from None
     except ModuleNotFoundError as error:

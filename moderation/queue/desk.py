@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from random import SystemRandom
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, or_, select, update
 
 from moderation.errors import (
     AlreadyDecided,
@@ -21,13 +22,13 @@ from moderation.errors import (
     NotFound,
 )
 from moderation.queue.database import Database
-from moderation.queue.listing import item
+from moderation.queue.listing import Listing, item
 from moderation.queue.outbox import announce
-from moderation.queue.outcome import FINAL, Stage, active, lock, settle, stage_of, standing
+from moderation.queue.outcome import FINAL, Move, Stage, active, lock, move, stage_of, standing
 from moderation.queue.reasons import GROUNDS, VISIBILITIES, Reason
 from moderation.queue.rows import SAMPLED, filtered, open_to, order_by, pasts
 from moderation.queue.schema import comments, decisions, skips, users, versions
-from moderation.queue.values import Filter, Item, Order, Outcome, Past, Ruling
+from moderation.queue.values import Filter, Item, Order, Outcome, Ruling
 
 CLAIM = timedelta(minutes=5)
 """How long a comment is kept for the moderator who has it before them, from when they last took it up."""
@@ -54,20 +55,64 @@ class _Made:
     act: str
     stage: str
     user_id: int
+    bulk_id: int | None = None
+
+
+_ACCOUNT = select(users.c.id, users.c.name, users.c.role).where(
+    users.c.name == bindparam("name"), users.c.disabled.is_(False)
+)
+_GIVE_BACK = (
+    update(comments)
+    .where(comments.c.claimed_by == bindparam("user"), comments.c.id.not_in(bindparam("but", expanding=True)))
+    .values(claimed_by=None, claimed_until=None)
+)
+_TAKE = (
+    update(comments)
+    .where(comments.c.id.in_(bindparam("refs", expanding=True)))
+    .values(claimed_by=bindparam("user"), claimed_until=bindparam("until"))
+)
+_EXPOSURE = select(
+    func.count().label("whole"), func.sum(case((decisions.c.severity >= bindparam("severe"), 1), else_=0)).label("hard")
+).where(
+    decisions.c.user_id == bindparam("user"),
+    decisions.c.decided >= bindparam("since"),
+    decisions.c.act != "undo",
+    decisions.c.bulk_id.is_(None),
+)
+_SCORED = (
+    select(
+        versions.c.comment_id, versions.c.model_id, versions.c.policy_id, versions.c.action,
+        versions.c.label, versions.c.severity, versions.c.probabilities,
+    )
+    .join(comments, and_(comments.c.id == versions.c.comment_id, comments.c.version == versions.c.number))
+    .where(comments.c.id.in_(bindparam("ids", expanding=True)))
+)  # fmt: skip
+_KEEP = insert(decisions).returning(decisions.c.id)
+_KEPT = select(decisions.c.id, decisions.c.user_id, decisions.c.comment_id, decisions.c.act).where(
+    decisions.c.key == bindparam("key")
+)
 
 
 class Desk:
     """Gives comments to moderators and keeps what they decide."""
 
-    def __init__(self, database: Database, reasons: dict[str, Reason], mix: float) -> None:
+    def __init__(self, database: Database, listing: Listing, reasons: dict[str, Reason], mix: float) -> None:
         self._database = database
+        self._listing = listing
         self._reasons = reasons
         self._mix = mix
 
     def claim(
         self, moderator: str, chosen: Filter | None = None, *, order: Order = "severity", hold: int = 1
     ) -> list[Item]:
-        """Return up to `hold` comments that only this moderator has, first those to look at first.
+        """Return up to `hold` comments that only this moderator has, with all that surrounds them; see `hold`."""
+        refs = self.hold(moderator, chosen, order=order, most=hold)
+        return self._listing.items(refs, moderator)
+
+    def hold(
+        self, moderator: str, chosen: Filter | None = None, *, order: Order = "severity", most: int = 1
+    ) -> list[int]:
+        """Claim up to `most` comments for this moderator alone; return their numbers, first those to look at first.
 
         Those that the moderator holds already and that still fit the filter come again, with their time renewed;
         those that do not fit are given back. No two moderators hold the same comment: on PostgreSQL locked rows are
@@ -76,49 +121,25 @@ class Desk:
         chosen = chosen or Filter()
         if chosen.state != "waiting":
             raise InputError(f"state: only waiting comments can be claimed, got {chosen.state!r}")
-        if not 1 <= hold <= 50:
-            raise InputError(f"hold: expected 1 to 50 comments, got {hold}")
+        if not 1 <= most <= 50:
+            raise InputError(f"hold: expected 1 to 50 comments, got {most}")
         with self._database.write(durable=False) as connection:
             now = self._database.now()
             user = self._user(connection, moderator)
-            first, tie, highest = order_by(order, chosen.label)
-            by = (first.desc() if highest else first, tie.desc() if order == "newest" else tie)
-            mine = and_(comments.c.claimed_by == user.id, comments.c.claimed_until > now)
-            kept = self._some(connection, chosen, user.id, now, [mine], by, hold)
-            more = hold - len(kept)
-            free = or_(comments.c.claimed_by.is_(None), comments.c.claimed_until <= now)
-            drawn = sum(_chance() < self._mix for _ in range(more))
-            oldest = (comments.c.id,)
-            mixed = self._some(connection, chosen, user.id, now, [free, SAMPLED], oldest, drawn) if drawn else []
-            more -= len(mixed)
-            others = [free, comments.c.id.not_in(mixed)] if mixed else [free]
-            fresh = self._some(connection, chosen, user.id, now, others, by, more) if more else []
-            got = kept + mixed + fresh
-            connection.execute(
-                update(comments)
-                .where(comments.c.claimed_by == user.id, comments.c.id.not_in(got))
-                .values(claimed_by=None, claimed_until=None)
-            )
-            if got:
-                connection.execute(
-                    update(comments).where(comments.c.id.in_(got)).values(claimed_by=user.id, claimed_until=now + CLAIM)
-                )
-        with self._database.read() as connection:
-            return [item(connection, ref, now, user.id) for ref in got]
 
-    def _some(
-        self,
-        connection: Connection,
-        chosen: Filter,
-        user: int,
-        now: datetime,
-        where: list[ColumnElement[bool]],
-        by: tuple[Any, ...],
-        most: int,
-    ) -> list[int]:
-        query = filtered(select(comments.c.id).select_from(comments), chosen).where(*open_to(user, now), *where)
-        query = query.order_by(*by).limit(most).with_for_update(skip_locked=True, of=comments)
-        return list(connection.scalars(query))
+            def some(whose: str, order: Order, most: int, but: Sequence[int] = ()) -> list[int]:
+                asked = {"user": user.id, "now": now, "most": most, "but": list(but)}
+                return list(connection.scalars(_takeable(chosen, order, whose), asked)) if most else []
+
+            kept = some("mine", order, most)
+            drawn = sum(_chance() < self._mix for _ in range(most - len(kept)))
+            mixed = some("sampled", "oldest", drawn)
+            got = kept + mixed
+            got += some("free", order, most - len(got), mixed)
+            connection.execute(_GIVE_BACK, {"user": user.id, "but": got})
+            if got:
+                connection.execute(_TAKE, {"user": user.id, "refs": got, "until": now + CLAIM})
+        return got
 
     def take(self, moderator: str, ref: int) -> Item:
         """Claim one comment by its number, as when it is opened from a list.
@@ -198,15 +219,12 @@ class Desk:
             user = self._user(connection, moderator)
             row = self._comment(connection, ref)
             if repeated := self._repeated(connection, key, user.id, ref, ruling.act):
-                return self._outcome(connection, repeated, row, repeated=True)
+                return self._repetition(connection, repeated, row)
             self._check_claim(connection, row, user.id, now)
             if version is not None and version != row.version:
                 raise CommentChanged(f"comment {ref} was edited: version {row.version} is new, {version} was read")
             stage = self._stage(connection, row, user, revise)
-            number = self._keep(connection, row, user.id, ruling, stage, now, key)
-            settle(self._database, connection, [ref])
-            announce(self._database, connection, [number])
-            return self._outcome(connection, number, row)
+            return self._keep(connection, row, user.id, ruling, stage, now, key)
 
     def undo(self, moderator: str, decision: int, *, key: str | None = None) -> Outcome:
         """Take back one of one's own decisions: a row is added, and the comment stands as if it had not been made.
@@ -222,14 +240,11 @@ class Desk:
                 raise NotFound(f"no decision {decision} that could be undone")
             row = self._comment(connection, made.comment_id)
             if repeated := self._repeated(connection, key, user.id, row.id, "undo"):
-                return self._outcome(connection, repeated, row, repeated=True)
+                return self._repetition(connection, repeated, row)
             if made.user_id != user.id:
                 raise Forbidden(f"decision {decision} is another moderator's; only one's own can be undone")
             self._check_undo(connection, made, row)
-            number = self._keep(connection, row, user.id, Ruling("undo"), "undo", now, key, undoes=made)
-            settle(self._database, connection, [row.id])
-            announce(self._database, connection, [number])
-            return self._outcome(connection, number, row)
+            return self._keep(connection, row, user.id, Ruling("undo"), "undo", now, key, undoes=made)
 
     def check(self, ruling: Ruling) -> Ruling:
         """Return a ruling with what its reason says filled in; raise `InputError` when something is missing."""
@@ -262,9 +277,7 @@ class Desk:
         return filled
 
     def _user(self, connection: Connection, name: str) -> Any:
-        found = connection.execute(
-            select(users.c.id, users.c.name, users.c.role).where(users.c.name == name, users.c.disabled.is_(False))
-        ).one_or_none()
+        found = connection.execute(_ACCOUNT, {"name": name}).one_or_none()
         if found is None:
             raise Forbidden(f"no account {name[:40]!r} that may act")
         return found
@@ -286,10 +299,7 @@ class Desk:
             return None
         if not 1 <= len(key) <= 200:
             raise InputError(f"key: expected 1 to 200 characters, got {len(key)}")
-        made = connection.execute(
-            select(decisions.c.id, decisions.c.user_id, decisions.c.comment_id, decisions.c.act)
-            .where(decisions.c.key == key)
-        ).one_or_none()  # fmt: skip
+        made = connection.execute(_KEPT, {"key": key}).one_or_none()
         if made is None:
             return None
         if (made.user_id, made.comment_id, made.act) != (user, ref, act):
@@ -335,52 +345,70 @@ class Desk:
         *,
         undoes: Row[Any] | None = None,
         appeal: int | None = None,
-    ) -> int:
-        """Add one decision, with where the comment stands before and after it."""
+    ) -> Outcome:
+        """Add one decision, bring the locked comment to where it stands after it, and tell the webhooks."""
         made = active(connection, [row.id]).get(row.id, [])
         if undoes is None:
             made = [*made, _Made(ruling.act, stage, user)]
         else:
             made = [one for one in made if one.id != undoes.id]
-        after = standing(row.base, row.double, made).state
-        values = decision_values(connection, [row], user, ruling, stage, now, after)[0]
+        to = standing(row.base, row.double, made)
+        values = decision_values(connection, [row], user, ruling, stage, now, to.state)[0]
         values |= {"key": key, "undoes": None if undoes is None else undoes.id, "appeal_id": appeal}
         if undoes is not None:
             values["version"] = undoes.version
-        return int(connection.execute(insert(decisions).returning(decisions.c.id), values).scalar_one())
+        number = int(connection.execute(_KEEP, values).scalar_one())
+        in_bulk = bool(made) and made[-1].bulk_id is not None
+        move(self._database, connection, [Move(row, to, in_bulk)])
+        announce(self._database, connection, [number])
+        past = pasts(connection, decisions.c.id == number)[0]
+        return Outcome(past, to.state, past.sampled)
 
-    def _outcome(self, connection: Connection, number: int, row: Row[Any], *, repeated: bool = False) -> Outcome:
-        past: Past = pasts(connection, decisions.c.id == number)[0]
-        state = connection.scalar(select(comments.c.state).where(comments.c.id == row.id))
-        return Outcome(past, state or past.after, past.sampled, repeated)
+    def _repetition(self, connection: Connection, number: int, row: Row[Any]) -> Outcome:
+        """Return what a decision that was kept before has come to."""
+        past = pasts(connection, decisions.c.id == number)[0]
+        return Outcome(past, row.state, past.sampled, repeated=True)
 
     def exposure(self, moderator: str, since: datetime, *, severe: float = 3.0) -> tuple[int, int]:
         """Return how many comments a moderator has decided on since a time, and how many were above a severity."""
         with self._database.read() as connection:
             user = self._user(connection, moderator)
-            own = decisions.c.user_id == user.id, decisions.c.decided >= since, decisions.c.act != "undo"
-            alone = decisions.c.bulk_id.is_(None)
-            whole = connection.scalar(select(func.count()).where(*own, alone)) or 0
-            hard = connection.scalar(select(func.count()).where(*own, alone, decisions.c.severity >= severe)) or 0
-        return whole, hard
+            row = connection.execute(_EXPOSURE, {"user": user.id, "since": since, "severe": severe}).one()
+        return int(row.whole), int(row.hard or 0)
+
+
+@lru_cache(maxsize=1024)
+def _takeable(chosen: Filter, order: Order, whose: str) -> Select[tuple[int]]:
+    """Return the query for comments that `user` can be given at `now`, at most `most` and none of `but`.
+
+    `whose` says which of them: ``mine``, that the user holds already, ``free``, or free ones that wait by chance
+    (``sampled``).
+    """
+    user: Any = bindparam("user")
+    now: Any = bindparam("now", type_=comments.c.claimed_until.type)
+    first, tie, highest = order_by(order, chosen.label)
+    if whose == "sampled":
+        by = [comments.c.id]
+    else:
+        by = [first.desc() if highest else first, tie.desc() if order == "newest" else tie]
+    if whose == "mine":
+        where = [comments.c.claimed_by == user, comments.c.claimed_until > now]
+    else:
+        where = [or_(comments.c.claimed_by.is_(None), comments.c.claimed_until <= now)]
+    if whose == "sampled":
+        where.append(SAMPLED)
+    if whose == "free":
+        where.append(comments.c.id.not_in(bindparam("but", expanding=True)))
+    query: Select[tuple[int]] = filtered(select(comments.c.id).select_from(comments), chosen)
+    query = query.where(*open_to(user, now), *where)
+    return query.order_by(*by).limit(bindparam("most")).with_for_update(skip_locked=True, of=comments)
 
 
 def decision_values(
     connection: Connection, rows: Sequence[Row[Any]], user: int, ruling: Ruling, stage: Stage, now: datetime, after: str
 ) -> list[dict[str, Any]]:
     """Return the rows of `decisions` for one ruling on several locked comments, with the scores of now."""
-    scored = {
-        row.comment_id: row
-        for row in connection.execute(
-            select(versions)
-            .with_only_columns(
-                versions.c.comment_id, versions.c.model_id, versions.c.policy_id, versions.c.action,
-                versions.c.label, versions.c.severity, versions.c.probabilities,
-            )
-            .join(comments, and_(comments.c.id == versions.c.comment_id, comments.c.version == versions.c.number))
-            .where(comments.c.id.in_([row.id for row in rows]))
-        )
-    }  # fmt: skip
+    scored = {row.comment_id: row for row in connection.execute(_SCORED, {"ids": [row.id for row in rows]})}
     given = {
         name: getattr(ruling, name)
         for name in ("act", "reason", "note", "ground", "law", "facts", "visibility", "automation")

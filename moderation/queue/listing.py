@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -83,6 +83,12 @@ class Listing:
             viewer = user_id(connection, moderator) if moderator else None
             return item(connection, ref, self._database.now(), viewer, self.REPLIES)
 
+    def items(self, refs: Sequence[int], moderator: str) -> list[Item]:
+        """Return several comments as `item` does, for instance those that a moderator holds."""
+        with self._database.read() as connection:
+            viewer, now = user_id(connection, moderator), self._database.now()
+            return [item(connection, ref, now, viewer, self.REPLIES) for ref in refs]
+
     def find(self, site: str, comment_id: str) -> int | None:
         """Return the number of a comment by the site's own id; None when it is not known."""
         with self._database.read() as connection:
@@ -114,9 +120,7 @@ class Listing:
             by_label: Counter[str] = Counter()
             by_site: Counter[str] = Counter()
             waiting = escalated = 0
-            for site, label, place, n in connection.execute(
-                select(tallies.c.site, tallies.c.label, tallies.c.place, tallies.c.n).where(tallies.c.n != 0)
-            ):
+            for site, label, place, n in connection.execute(_TALLIES):
                 if place == "escalated":
                     escalated += n if label == "" else 0
                 elif label == "":
@@ -128,20 +132,12 @@ class Listing:
             for site, n in own.items():
                 waiting -= n
                 by_site[site] -= n
-            open_appeals = connection.scalar(select(func.count()).where(appeals.c.state == "open")) or 0
-            claimed = connection.scalar(
-                select(func.count()).where(
-                    comments.c.claimed_by.is_not(None), comments.c.claimed_until > self._database.now()
-                )
-            )
+            open_appeals = connection.scalar(_OPEN_APPEALS) or 0
+            claimed = connection.scalar(_CLAIMED, {"now": self._database.now()})
         return Counts(waiting, escalated, open_appeals, dict(by_label), dict(by_site), claimed or 0)
 
     def _own(self, connection: Connection, number: int) -> Counter[str]:
-        rows = connection.execute(
-            select(comments.c.site, func.count().label("n"))
-            .where(SECOND, comments.c.first_by == number)
-            .group_by(comments.c.site)
-        )
+        rows = connection.execute(_OWN, {"user": number})
         return Counter({row.site: row.n for row in rows})
 
     def count(self, chosen: Filter) -> int:
@@ -229,11 +225,28 @@ class Listing:
         return found[0]
 
 
+_ENTRY = entries().where(comments.c.id == bindparam("ref"))
+_PARENT = entries().where(comments.c.site == bindparam("site"), comments.c.name == bindparam("name"))
+_ANSWERS = comments.c.site == bindparam("site"), comments.c.parent == bindparam("name")
+_REPLIES = entries().where(*_ANSWERS).order_by(comments.c.id).limit(bindparam("most"))
+_RECORD = (
+    select(comments.c.state, comments.c.waiting, func.count())
+    .where(comments.c.site == bindparam("site"), comments.c.author == bindparam("author"))
+    .group_by(comments.c.state, comments.c.waiting)
+)
+_TALLIES = select(tallies.c.site, tallies.c.label, tallies.c.place, tallies.c.n).where(tallies.c.n != 0)
+_OPEN_APPEALS = select(func.count()).where(appeals.c.state == "open")
+_CLAIMED = select(func.count()).where(comments.c.claimed_by.is_not(None), comments.c.claimed_until > bindparam("now"))
+_OWN = (
+    select(comments.c.site, func.count().label("n"))
+    .where(SECOND, comments.c.first_by == bindparam("user"))
+    .group_by(comments.c.site)
+)
 _VERSION = select(versions).where(versions.c.comment_id == bindparam("ref"), versions.c.number == bindparam("number"))
 
 
 def _one(connection: Connection, ref: int) -> Row[Any]:
-    row = connection.execute(entries().where(comments.c.id == ref)).one_or_none()
+    row = connection.execute(_ENTRY, {"ref": ref}).one_or_none()
     if row is None:
         raise NotFound(f"no comment {ref} in the queue's database")
     return row
@@ -288,16 +301,16 @@ def _blind(version: Version, label: str) -> Version:
 def _parent(connection: Connection, row: Row[Any]) -> Comment | None:
     if row.parent is None:
         return None
-    found = connection.execute(entries().where(comments.c.site == row.site, comments.c.name == row.parent)).first()
+    found = connection.execute(_PARENT, {"site": row.site, "name": row.parent}).first()
     return comment_of(found) if found else None
 
 
 def _replies(connection: Connection, row: Row[Any], most: int) -> tuple[tuple[Comment, ...], int]:
-    answers = comments.c.site == row.site, comments.c.parent == row.name
-    found = connection.execute(entries().where(*answers).order_by(comments.c.id).limit(most + 1)).all()
+    found = connection.execute(_REPLIES, {"site": row.site, "name": row.name, "most": most + 1}).all()
     number = len(found)
     if number > most:
-        number = connection.scalar(select(func.count()).select_from(comments).where(*answers)) or 0
+        count = select(func.count()).select_from(comments).where(*_ANSWERS)
+        number = connection.scalar(count, {"site": row.site, "name": row.name}) or 0
     return tuple(comment_of(answer) for answer in found[:most]), number
 
 
@@ -305,11 +318,7 @@ def _record(connection: Connection, row: Row[Any]) -> Record | None:
     if row.author is None:
         return None
     found: Counter[str] = Counter()
-    by_state = connection.execute(
-        select(comments.c.state, comments.c.waiting, func.count())
-        .where(comments.c.site == row.site, comments.c.author == row.author)
-        .group_by(comments.c.state, comments.c.waiting)
-    )
+    by_state = connection.execute(_RECORD, {"site": row.site, "author": row.author})
     for state, waits, n in by_state:
         found["queued" if waits else state] += n  # who is to look second would see the first decision here
     found["queued" if row.waiting else row.state] -= 1

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, select, update
 
 from moderation.queue.database import Database
 from moderation.queue.schema import comments, decisions, scores, tallies, undoing
@@ -24,7 +24,7 @@ Stage = Literal["review", "second", "senior", "revision", "appeal", "undo"]
 FINAL = ("senior", "revision", "appeal")
 """Stages whose last decision stands, whatever came before."""
 
-AFTER = {"approve": "approved", "reject": "rejected", "escalate": "escalated"}
+AFTER: dict[str, State] = {"approve": "approved", "reject": "rejected", "escalate": "escalated"}
 """The state that an act leaves a comment in."""
 
 
@@ -32,7 +32,7 @@ AFTER = {"approve": "approved", "reject": "rejected", "escalate": "escalated"}
 class Standing:
     """What follows from the decisions on a comment's current version."""
 
-    state: str
+    state: State
     """Where it stands."""
     waiting: int
     """1: for a first look; 2: for a second person's, who does not see the first; 0: for nobody in the queue."""
@@ -40,7 +40,7 @@ class Standing:
     """Who had the first look, when a second one is due or done."""
 
 
-def standing(base: str, double: bool, made: Sequence[Any]) -> Standing:
+def standing(base: State, double: bool, made: Sequence[Any]) -> Standing:
     """Return where a comment stands.
 
     Parameters
@@ -77,57 +77,97 @@ def stage_of(comment: Row[Any], user_id: int) -> Stage:
     return "revision"
 
 
+_ACTIVE = (
+    select(decisions.c.id, decisions.c.comment_id, decisions.c.act, decisions.c.stage, decisions.c.user_id,
+           decisions.c.bulk_id, decisions.c.decided)
+    .join(comments, and_(comments.c.id == decisions.c.comment_id, comments.c.version == decisions.c.version))
+    .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
+    .where(decisions.c.comment_id.in_(bindparam("ids", expanding=True)))
+    .where(decisions.c.act != "undo", undoing.c.id.is_(None))
+    .order_by(decisions.c.id)
+)  # fmt: skip
+# Statements of every page are made once: making one costs more than the database takes for it.
+_LOCK = select(comments).where(comments.c.id.in_(bindparam("ids", expanding=True)))
+_LOCK = _LOCK.order_by(comments.c.id).with_for_update()
+
+
 def active(connection: Connection, comment_ids: Iterable[int]) -> dict[int, list[Any]]:
     """Return, per comment, the decisions on its current version that nobody has undone, oldest first."""
-    rows = connection.execute(
-        select(decisions.c.id, decisions.c.comment_id, decisions.c.act, decisions.c.stage, decisions.c.user_id,
-               decisions.c.bulk_id, decisions.c.decided)
-        .join(comments, and_(comments.c.id == decisions.c.comment_id, comments.c.version == decisions.c.version))
-        .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
-        .where(decisions.c.comment_id.in_(list(comment_ids)), decisions.c.act != "undo", undoing.c.id.is_(None))
-        .order_by(decisions.c.id)
-    )  # fmt: skip
     found: dict[int, list[Any]] = {}
-    for row in rows:
+    for row in connection.execute(_ACTIVE, {"ids": list(comment_ids)}):
         found.setdefault(row.comment_id, []).append(row)
     return found
 
 
 def lock(connection: Connection, ids: Iterable[int]) -> list[Row[Any]]:
     """Return comments as they stand, locked until the transaction ends, always in the same order."""
-    wanted = select(comments).where(comments.c.id.in_(list(ids))).order_by(comments.c.id).with_for_update()
-    return list(connection.execute(wanted))
+    return list(connection.execute(_LOCK, {"ids": list(ids)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A locked comment on its way to where its decisions put it."""
+
+    row: Row[Any]
+    """The comment as it was: ``id``, ``site``, ``state`` and ``waiting``."""
+    to: Standing
+    """Where it stands from now on."""
+    in_bulk: bool
+    """Whether a bulk act made the last decision."""
+
+
+_STANDING: Select[Any] = select(
+    comments.c.id, comments.c.site, comments.c.state, comments.c.waiting, comments.c.base, comments.c.double
+).where(comments.c.id.in_(bindparam("ids", expanding=True)))
+_MOVED: dict[str, Any] = {name: bindparam(name) for name in ("state", "waiting", "first_by", "in_bulk")}
+_MOVE = update(comments).where(comments.c.id == bindparam("pk")).values(_MOVED)
+_MOVE_AND_RELEASE = _MOVE.values(claimed_by=None, claimed_until=None)
+_MARKED = select(scores.c.comment_id, scores.c.label).where(
+    scores.c.marked, scores.c.comment_id.in_(bindparam("ids", expanding=True))
+)
+_WAITING = (
+    update(scores)
+    .where(scores.c.comment_id.in_(bindparam("ids", expanding=True)), scores.c.waiting != bindparam("to"))
+    .values(waiting=bindparam("to"))
+)
 
 
 def settle(database: Database, connection: Connection, ids: Sequence[int], *, keep_claims: bool = False) -> None:
     """Bring locked comments to where their decisions put them, with their scores and the tallies."""
-    rows = connection.execute(select(comments.c.id, comments.c.base, comments.c.double).where(comments.c.id.in_(ids)))
     made = active(connection, ids)
-    after = []
-    for row in rows:
-        found = standing(row.base, row.double, made.get(row.id, []))
-        last = made[row.id][-1] if row.id in made else None
-        after.append(
-            {"pk": row.id, "state": found.state, "waiting": found.waiting, "first_by": found.first_by,
-             "in_bulk": last is not None and last.bulk_id is not None}
-        )  # fmt: skip
-    with tallied(database, connection, ids):
-        move(connection, after, keep_claims=keep_claims)
+    moves = []
+    for row in connection.execute(_STANDING, {"ids": ids}):
+        decided = made.get(row.id, [])
+        in_bulk = bool(decided) and decided[-1].bulk_id is not None
+        moves.append(Move(row, standing(row.base, row.double, decided), in_bulk))
+    move(database, connection, moves, keep_claims=keep_claims)
 
 
-def move(connection: Connection, after: Sequence[dict[str, Any]], *, keep_claims: bool = False) -> None:
-    """Write new states, and scores in step; claims end."""
-    if not after:
+def move(database: Database, connection: Connection, moves: Sequence[Move], *, keep_claims: bool = False) -> None:
+    """Write where locked comments stand now, with their scores and the tallies in step; claims end."""
+    if not moves:
         return
-    values: dict[str, Any] = {name: bindparam(name) for name in after[0] if name != "pk"}
-    if not keep_claims:
-        values |= {"claimed_by": None, "claimed_until": None}
-    connection.execute(update(comments).where(comments.c.id == bindparam("pk")).values(values), list(after))
+    marked: dict[int, list[str]] = {}
+    for number, label in connection.execute(_MARKED, {"ids": [one.row.id for one in moves]}):
+        marked.setdefault(number, []).append(label)
+    change: Counter[tuple[str, str, str]] = Counter()
+    for one in moves:
+        names = ("", *marked.get(one.row.id, ()))
+        for place, by in ((place_of(one.row.state, one.row.waiting), -1), (place_of(one.to.state, one.to.waiting), 1)):
+            if place is not None:
+                change.update({(one.row.site, name, place): by for name in names})
+    connection.execute(
+        _MOVE if keep_claims else _MOVE_AND_RELEASE,
+        [
+            {"pk": one.row.id, "state": one.to.state, "waiting": one.to.waiting, "first_by": one.to.first_by,
+             "in_bulk": one.in_bulk}
+            for one in moves
+        ],
+    )  # fmt: skip
     for waiting in (0, 1, 2):
-        some = [one["pk"] for one in after if one["waiting"] == waiting]
-        if some:
-            changed = scores.c.comment_id.in_(some), scores.c.waiting != waiting
-            connection.execute(update(scores).where(*changed).values(waiting=waiting))
+        if some := [one.row.id for one in moves if one.to.waiting == waiting]:
+            connection.execute(_WAITING, {"ids": some, "to": waiting})
+    add_to_tallies(database, connection, change)
 
 
 @contextmanager
@@ -177,5 +217,4 @@ def add_to_tallies(database: Database, connection: Connection, change: Counter[t
         statement = statement.on_conflict_do_update(
             index_elements=["site", "label", "place"], set_={"n": tallies.c.n + statement.excluded.n}
         )
-        for row in rows:
-            connection.execute(statement, row)
+        connection.execute(statement, rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, literal_column, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, literal_column, or_, select
 
 from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
 from moderation.errors import NotFound
@@ -88,7 +88,7 @@ def order_by(order: Order, label: str | None) -> tuple[Any, Any, bool]:
     return comments.c.received, comments.c.id, order == "newest"
 
 
-def open_to(user_id: int, now: datetime) -> list[ColumnElement[bool]]:
+def open_to(user_id: Any, now: Any) -> list[ColumnElement[bool]]:
     """Return the conditions under which a waiting comment may be given to a user."""
     skipped = exists().where(skips.c.user_id == user_id, skips.c.comment_id == comments.c.id, skips.c.until > now)
     return [
@@ -107,14 +107,17 @@ ENTRY = (
 )
 
 
+_ENTRIES = (
+    select(*ENTRY)
+    .join(versions, and_(versions.c.comment_id == comments.c.id, versions.c.number == comments.c.version))
+    .outerjoin(articles, articles.c.id == comments.c.article_id)
+    .outerjoin(claimer, claimer.c.id == comments.c.claimed_by)
+)
+
+
 def entries() -> Select[Any]:
     """Return the query that `entry` reads the rows of."""
-    return (
-        select(*ENTRY)
-        .join(versions, and_(versions.c.comment_id == comments.c.id, versions.c.number == comments.c.version))
-        .outerjoin(articles, articles.c.id == comments.c.article_id)
-        .outerjoin(claimer, claimer.c.id == comments.c.claimed_by)
-    )
+    return _ENTRIES
 
 
 def comment_of(row: Row[Any], longest: int | None = None) -> Comment:
@@ -161,15 +164,17 @@ def version_of(row: Row[Any], name: str) -> Version:
     )
 
 
+_PASTS = (
+    select(decisions, users.c.name.label("moderator"), comments.c.name, comments.c.site, undoing.c.id.label("gone"))
+    .join(users, users.c.id == decisions.c.user_id)
+    .join(comments, comments.c.id == decisions.c.comment_id)
+    .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
+)
+
+
 def pasts(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Past]:
     """Return decisions, oldest first; with a limit, the latest ones."""
-    query = (
-        select(decisions, users.c.name.label("moderator"), comments.c.name, comments.c.site, undoing.c.id.label("gone"))
-        .join(users, users.c.id == decisions.c.user_id)
-        .join(comments, comments.c.id == decisions.c.comment_id)
-        .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
-        .where(*(where or (true(),)))
-    )
+    query = _PASTS.where(*where) if where else _PASTS
     if limit is None:
         return [past(row) for row in connection.execute(query.order_by(decisions.c.id))]
     rows: Sequence[Row[Any]] = connection.execute(query.order_by(decisions.c.id.desc()).limit(limit)).all()

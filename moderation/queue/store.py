@@ -36,7 +36,7 @@ class Store:
         self.reasons = dict(load_reasons() if reasons is None else reasons)
         self.arrivals = Arrivals(database)
         self.listing = Listing(database)
-        self.desk = Desk(database, self.reasons, mix)
+        self.desk = Desk(database, self.listing, self.reasons, mix)
         self.bulks = Bulks(database, self.desk)
         self.appeals = Appeals(database, self.desk)
         self.people = People(database)

@@ -5,8 +5,9 @@
     python -m tests.benchmarks.review_queue                      # SQLite, and PostgreSQL where there is a server
     python -m tests.benchmarks.review_queue --think 0            # as fast as they can: saturation, not a shift
 
-A page is what the server does for one: keep the decision, claim the next two comments with thread and author's record,
-count what is left. Moderators think for `--think` seconds on average (exponential), which is faster than anybody reads.
+First over HTTP, from the server of `moderation serve` (see `review_pages`), then at the store alone, where a page is what
+the server does for one: keep the decision, claim the next two comments with thread and author's record, count what is
+left. Moderators think for `--think` seconds on average (exponential), which is faster than anybody reads.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sqlalchemy.exc import OperationalError
 from moderation import Article, Comment, Score, Span, Verdict
 from moderation.queue import Filter, Incoming, Intake, Ruling, Store
 from moderation.queue.people import People
+from tests.benchmarks import review_pages
 
 LABELS = (
     "incitement",
@@ -144,12 +146,16 @@ def run(where: str, size: int, moderators: int, think: float, seconds: float) ->
         store.people = People(store.database, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         names = [f"m{n}" for n in range(moderators)]
         for name in names:
-            store.people.add(name, "moderator")
+            store.people.add(name, "moderator", password=review_pages.PASSWORD)
         store.people.add("sue", "senior")
         start = time.perf_counter()
         store.arrivals.put(comments(size), site="gazette", intake=Intake(sample=0, double=0.05))
         filled = time.perf_counter() - start
         store.database.optimise()
+        print(f"\n{store.database.engine.dialect.name}: {size:,} comments put in at {size / filled:,.0f}/s; "
+              f"{moderators} moderators, {think:g} s to think, {seconds:g} s")  # fmt: skip
+        show(*review_pages.run(where, names, think, seconds))
+        print("  at the store alone, in one process:")
         shift = Shift(store, think, seconds)
         threads = [threading.Thread(target=shift.moderator, args=(name,)) for name in names]
         threads.append(threading.Thread(target=shift.senior))
@@ -157,14 +163,17 @@ def run(where: str, size: int, moderators: int, think: float, seconds: float) ->
             thread.start()
         for thread in threads:
             thread.join()
-        print(f"\n{store.database.engine.dialect.name}: {size:,} comments put in at {size / filled:,.0f}/s; "
-              f"{moderators} moderators, {think:g} s to think, {seconds:g} s")  # fmt: skip
-        for what, times in shift.times.items():
-            print(
-                f"  {what:<36}{len(times):>7} times  p50 {quantile(times, 0.5):7.1f} ms  p99 {quantile(times, 0.99):7.1f} ms"
-            )
-        done = shift.times["page: all three"]
-        print(f"  {len(done) / seconds:.0f} decisions/s; errors: {len(shift.errors)} {sorted(set(shift.errors))[:3]}")
+        show(shift.times, shift.errors)
+        print(f"  {len(shift.times['page: all three']) / seconds:.0f} decisions/s")
+
+
+def show(times: dict[str, list[float]], errors: list[str]) -> None:
+    """Print medians and 99th percentiles."""
+    for what, some in times.items():
+        print(
+            f"  {what:<36}{len(some):>7} times  p50 {quantile(some, 0.5):7.1f} ms  p99 {quantile(some, 0.99):7.1f} ms"
+        )
+    print(f"  errors: {len(errors)} {sorted(set(errors))[:3]}")
 
 
 def main() -> None:

@@ -61,13 +61,10 @@ def cards(visit: Visit) -> Response:
     wanted = query.get("hold", str(AHEAD))
     many = min(int(wanted), MOST) if wanted.isdecimal() and len(wanted) < 4 else AHEAD
     known = set(query.get("known", "").split(","))
-    got = visit.store.desk.claim(visit.name, choice.waiting(), order=choice.order, hold=max(many, 1))
-    fresh = [
-        {"ref": item.ref, "html": visit.fragment("_card.html", card=card(visit, item, choice))}
-        for item in got
-        if str(item.ref) not in known
-    ]
-    return visit.json({"held": [item.ref for item in got], "cards": fresh} | status(visit))
+    held = visit.store.desk.hold(visit.name, choice.waiting(), order=choice.order, most=max(many, 1))
+    fresh = visit.store.listing.items([ref for ref in held if str(ref) not in known], visit.name)
+    cards = [{"ref": item.ref, "html": visit.fragment("_card.html", card=card(visit, item, choice))} for item in fresh]
+    return visit.json({"held": held, "cards": cards} | status(visit))
 
 
 def hold(visit: Visit) -> Response:

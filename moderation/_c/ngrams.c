@@ -321,7 +321,7 @@ static PyObject *module_tokens(PyObject *module, PyObject *text)
     else
         list = PyList_New(0);
     while (list && (scan_group(&scanner), scan_next(&scanner, &t))) {
-        PyObject *token = Py_BuildValue("Nii", string_of(t.form, t.length), (int)folded.origin[t.start],
+        PyObject *token = Py_BuildValue("Nii", string_of(padded_form(&t) + 1, t.length), (int)folded.origin[t.start],
                                         (int)folded.origin[t.end - 1] + 1);
         if (!token || PyList_Append(list, token) < 0) Py_CLEAR(list);
         Py_XDECREF(token);

@@ -22,7 +22,8 @@ static inline uint64_t hash_mix(uint64_t h)
 
 typedef struct {
     size_t start, end; /* where it stood in the folded text */
-    uint32_t *form;    /* its normalised form, code points, with room for a space at either border */
+    const uint32_t *form; /* its normalised form: folded characters, of which `code` counts */
+    uint32_t *own;        /* room for a form that is not the folded text's own */
     size_t length;
     uint64_t hash; /* of the form */
     int stretched; /* whether a character stands three times in a row */
@@ -145,8 +146,8 @@ static size_t match_masked(const uint32_t *f, size_t i)
 static inline void put(Token *t, uint32_t c)
 {
     size_t n = t->length;
-    t->stretched |= n >= 2 && t->form[n - 1] == c && t->form[n - 2] == c;
-    t->form[t->length++] = c;
+    t->stretched |= n >= 2 && t->own[n - 1] == c && t->own[n - 2] == c;
+    t->own[t->length++] = c;
     t->hash = hash_step(t->hash, c);
 }
 
@@ -157,16 +158,16 @@ static void cut_runs(Token *t)
     t->length = 0;
     t->hash = 0;
     while (i < n) {
-        uint32_t c = t->form[i];
+        uint32_t c = t->own[i];
         size_t end = i + 1, keep;
-        while (end < n && t->form[end] == c) end++;
+        while (end < n && t->own[end] == c) end++;
         keep = end - i;
         if (keep >= 3 && c == '*')
             keep = 2;
         else if (keep >= 3 && classify(c) & LETTER)
             keep = (end == n && (i == 0 || c == 'l' || c == 's')) ? 2 : 1;
         for (i = end; keep > 0; keep--) {
-            t->form[t->length++] = c;
+            t->own[t->length++] = c;
             t->hash = hash_step(t->hash, c);
         }
     }
@@ -205,6 +206,36 @@ static void put_plain(Token *t, const uint32_t *f, size_t i, size_t end)
     if (UNLIKELY(t->stretched)) cut_runs(t);
 }
 
+/* Read a word whose form is the text itself, as nearly all are: one past its end, or 0 when there is more to it. */
+static inline size_t read_simple(Token *t, const uint32_t *f, size_t i)
+{
+    uint64_t hash = 0;
+    uint32_t all = 0, stretched = 0;
+    size_t end = i;
+    for (uint32_t before = 0, last = 0; f[end] & WORD; end++) {
+        uint32_t c = f[end];
+        stretched |= (c == last) & (c == before);
+        before = last;
+        last = c;
+        all |= c;
+        hash = hash_step(hash, code(c));
+    }
+    if (UNLIKELY(stretched || all & LEET || match_glue(f, end))) return 0;
+    t->form = f + i;
+    t->length = end - i;
+    t->hash = hash;
+    return end;
+}
+
+/* Return the code points of a token's form, with a space before and behind them. */
+static uint32_t *padded_form(Token *t)
+{
+    for (size_t k = 0; k < t->length; k++) t->own[k] = code(t->form[k]);
+    t->own[-1] = t->own[t->length] = ' ';
+    t->form = t->own;
+    return t->own - 1;
+}
+
 static void put_name(Token *t, const char *name)
 {
     while (*name) put(t, (uint32_t)*name++);
@@ -215,7 +246,7 @@ static int scan_next(Scanner *s, Token *t)
 {
     const uint32_t *f = s->folded->at;
     size_t n = s->folded->length, i = s->place, end;
-    t->form = s->memory + s->used + 1;
+    t->form = t->own = s->memory + s->used + 1;
     t->length = 0;
     t->hash = 0;
     t->stretched = 0;
@@ -246,10 +277,11 @@ static int scan_next(Scanner *s, Token *t)
                     break;
                 }
             }
+            if (LIKELY((end = read_simple(t, f, i)))) break;
             for (end = i + 1;;) {
                 size_t glue;
                 while (f[end] & WORD) end++;
-                if (LIKELY(!(glue = match_glue(f, end)))) break;
+                if (!(glue = match_glue(f, end))) break;
                 end += glue;
             }
             put_plain(t, f, i, end);

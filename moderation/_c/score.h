@@ -32,14 +32,14 @@ typedef struct {
 } Slot;
 
 typedef struct {
-    uint32_t feature, comment, count;
+    uint32_t feature, count;
 } Count;
 
 typedef struct {
     uint32_t feature, first, size; /* a word n-gram of `size` tokens that was found at token `first` */
 } Found;
 
-#define CACHE_SLOTS (1u << 16)
+#define CACHE_SLOTS (1u << 17)
 #define CACHE_BYTES (16u << 20)
 #define LONGEST_CACHED 40
 #define LOGS 256
@@ -59,7 +59,7 @@ typedef struct Workspace {
     size_t features_size;
     uint64_t *hashes; /* of the comment's tokens */
     size_t hashes_size;
-    uint8_t *counts; /* of every feature of the model, in one piece with the cache; all 0 between comments */
+    uint8_t *counts; /* of every feature of the model, in one piece with the cache; 0 but for those of the comment */
     uint32_t *seen, *repeated; /* features of the comment, and those that occur more than once */
     size_t n_seen, n_repeated, seen_size, repeated_size;
     Count *many; /* what goes beyond MANY: an open-addressing table, made when it is first needed */
@@ -165,7 +165,8 @@ static inline uint32_t count_of(const Workspace *w, uint32_t feature)
 static inline int count_features(Workspace *w, const uint32_t *features, size_t n)
 {
     uint8_t *counts = w->counts;
-    uint32_t *seen = w->seen + w->n_seen, *repeated = w->repeated + w->n_repeated;
+    uint32_t *seen = w->seen, *repeated = w->repeated;
+    size_t n_seen = w->n_seen, n_repeated = w->n_repeated;
     for (size_t k = 0; k < n; k++) {
         uint32_t feature = features[k], count = counts[feature];
         if (UNLIKELY(count == MANY)) {
@@ -173,12 +174,12 @@ static inline int count_features(Workspace *w, const uint32_t *features, size_t 
             continue;
         }
         counts[feature] = (uint8_t)(count + 1);
-        *seen = *repeated = feature;
-        seen += count == 0;
-        repeated += count == 1;
+        seen[n_seen] = repeated[n_repeated] = feature;
+        n_seen += (count - 1) >> 31; /* when it was 0 */
+        n_repeated += ((count ^ 1) - 1) >> 31;
     }
-    w->n_seen = (size_t)(seen - w->seen);
-    w->n_repeated = (size_t)(repeated - w->repeated);
+    w->n_seen = n_seen;
+    w->n_repeated = n_repeated;
     return 0;
 }
 
@@ -220,9 +221,8 @@ static int find_chars(Workspace *w, const Model *m, Token *t, size_t *found)
 {
     const Block *b = &m->chars;
     size_t padded = t->length + 2, high = (size_t)b->high, n = 0;
-    uint32_t *p = t->form - 1;
+    const uint32_t *p = padded_form(t);
     uint64_t hashes[AT_ONCE];
-    p[0] = p[padded - 1] = ' ';
     *found = 0;
     if ((size_t)b->low > padded) { /* too short for an n-gram: it counts once, whole */
         uint64_t h = b->seed;
@@ -274,7 +274,7 @@ static void entry_fill(Entry *e, const Workspace *w, const Model *m, const Token
     e->length = (uint32_t)t->length;
     e->n_features = (uint32_t)found;
     e->word = m->words.low > 1 ? NONE : find(m, &m->words, hash_mix(hash_step(m->words.seed, t->hash)));
-    memcpy(e->form, t->form, t->length * sizeof *t->form);
+    for (size_t k = 0; k < t->length; k++) e->form[k] = code(t->form[k]);
     if (e->word != NONE) memcpy(entry_row(e), row_of(m, e->word), m->stride);
     sums = entry_sums(e, m);
     memset(sums, 0, (size_t)m->labels * sizeof *sums);
@@ -326,6 +326,13 @@ static Entry *entry_make(Workspace *w, const Model *m, Token *t)
     return e;
 }
 
+static inline int same_form(const Entry *e, const Token *t)
+{
+    for (size_t k = 0; k < t->length; k++)
+        if (e->form[k] != code(t->form[k])) return 0;
+    return 1;
+}
+
 /* Return what a token adds, remembered or worked out; NULL when memory is short. Valid until the next call. */
 static inline Entry *entry_of(Workspace *w, const Model *m, Token *t)
 {
@@ -334,7 +341,7 @@ static inline Entry *entry_of(Workspace *w, const Model *m, Token *t)
         for (; w->cache[slot].place; slot = (slot + 1) & (CACHE_SLOTS - 1)) {
             Entry *e = (Entry *)(w->arena + (w->cache[slot].place - 1) * (size_t)8);
             if (w->cache[slot].mark == (uint32_t)(t->hash >> 32) && e->hash == t->hash && e->length == t->length &&
-                !memcmp(e->form, t->form, t->length * sizeof *t->form))
+                LIKELY(same_form(e, t)))
                 return e;
         }
     }
@@ -477,9 +484,8 @@ static int hash_comment(Workspace *w, const Model *m, uint64_t *sum)
     size_t n = 0;
     if (scan_begin(&w->scanner, &w->folded) < 0) return -1;
     while (scan_group(&w->scanner), scan_next(&w->scanner, &t)) {
-        const uint32_t *p = t.form - 1;
+        const uint32_t *p = padded_form(&t);
         size_t padded = t.length + 2, high = (size_t)m->chars.high, low = (size_t)m->chars.low;
-        t.form[-1] = t.form[t.length] = ' ';
         if (reserve(&w->hashes, &w->hashes_size, n + 1, sizeof *w->hashes) < 0) return -1;
         w->hashes[n++] = t.hash;
         for (size_t i = 0; i + low <= padded; i++) {

@@ -6,6 +6,7 @@ runs that differ only in how often they score the same comments are compared; wh
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -32,7 +33,8 @@ def count(times: int) -> tuple[int, int]:
     """Return the instructions of a process that scores some comments so many times, and the comments' characters."""
     program = PROGRAM.format(root=str(ROOT), times=times)
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # A start takes more or fewer instructions by chance where strings hash by chance.
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONHASHSEED": "0"})
     found = re.search(r"Collected : (\d+)", done.stderr)
     if found is None:
         raise RuntimeError(f"valgrind said nothing of instructions: {done.stderr[-300:]}")
@@ -42,8 +44,8 @@ def count(times: int) -> tuple[int, int]:
 def per_character() -> float:
     """Return the instructions per character of comments whose words are remembered."""
     few, characters = count(2)
-    many, _ = count(6)
-    return (many - few) / (4 * characters)
+    many, _ = count(22)
+    return (many - few) / (20 * characters)
 
 
 if __name__ == "__main__":

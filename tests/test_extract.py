@@ -135,8 +135,9 @@ def test_the_number_of_threads_does_not_change_a_bit() -> None:
     assert_array_equal(one, many)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_head_has_the_optimum_of_scikit_learn(jobs: int) -> None:
+@pytest.mark.parametrize(("jobs", "stretch"), [(1, ROWS_AT_ONCE), (2, ROWS_AT_ONCE), (1, 64)])
+def test_a_head_has_the_optimum_of_scikit_learn(jobs: int, stretch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.columns.ROWS_AT_ONCE", stretch)  # 64: it starts where coarser solutions end
     words, chars, sharing, whole = made(3_000, 3)
     random = np.random.default_rng(4)
     truth = (whole @ random.normal(size=whole.shape[1]) + random.normal(size=3_000) > 0).astype(np.int8)

@@ -49,6 +49,20 @@ class Columns(LinearOperator):  # type: ignore[misc]
         found._slices = [piece for piece in self._slices if rows[piece[0] : piece[1]].any()]
         return found
 
+    def every(self, step: int) -> tuple[Columns, NDArray[np.bool_]]:
+        """Return the same matrix where only one stretch of rows in `step` is read, and which rows these are."""
+        found = Columns(self.parts, self.sharing, jobs=self.jobs)
+        found._slices = self._slices[::step]
+        rows = np.zeros(self.shape[0], bool)
+        for first, last, _ in found._slices:
+            rows[first:last] = True
+        return found, rows
+
+    @property
+    def stretches(self) -> int:
+        """How many stretches of rows are read."""
+        return len(self._slices)
+
     def _matvec(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.asarray(weights, dtype=np.float64).ravel()
         features = weights[: sum(self.widths)].copy()

@@ -31,6 +31,9 @@ class FitSettings:
     """scikit-learn's max_iter."""
 
 
+COARSE = (16, 4)
+"""On matrices of many stretches of rows, a solution on one in so many is where the next finer one starts."""
+
 OWN = "authored"
 """Name of our own comments among the corpora."""
 
@@ -63,30 +66,58 @@ def fit_head(
     """
     columns = matrix if isinstance(matrix, Columns) else Columns([[sp.csr_matrix(matrix, dtype=np.float32)]])
     known = labels >= 0
-    columns, truth, features = columns.only(known, jobs=jobs), labels == 1, columns.shape[1]
-    names, place = np.unique(corpora, return_inverse=True)
-    weights = np.zeros(len(labels))
-    weights[known] = corpus_weights(corpora[known], settings.corpus_power, settings.own_factor) / known.sum()
-    strength = 1 / (settings.inverse_strength * known.sum())
+    columns, names = columns.only(known, jobs=jobs), np.unique(corpora)
+    task = _Task(labels, corpora, names, settings)
+    start = np.zeros(columns.shape[1] + len(names) + 1)
+    for step in COARSE:
+        if columns.stretches >= 2 * step:
+            some, rows = columns.every(step)
+            start = task.solve(some, known & rows, start)
+    found = task.solve(columns, known, start)
+    weights, place = task.weights(known), np.searchsorted(names, corpora)
+    return found[: columns.shape[1]], float(found[-1] + weights @ found[columns.shape[1] : -1][place])
 
-    def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the mean loss and its gradient; a point is features, corpora, and the intercept, which is free."""
-        odds = columns @ point[:features] + point[features:-1][place] + point[-1]
-        residuals = weights * (expit(odds) - truth)
-        value = weights @ (np.logaddexp(0, odds) - truth * odds) + strength / 2 * (point[:-1] @ point[:-1])
-        corpus = np.bincount(place, residuals, len(names))
-        gradient = np.concatenate((columns.rmatvec(residuals), corpus, [residuals.sum()]))
-        gradient[:-1] += strength * point[:-1]
-        return float(value), gradient
 
-    options = {
-        "maxiter": settings.most_steps,
-        "gtol": settings.tolerance,
-        "ftol": 64 * np.finfo(float).eps,
-        "maxls": 50,
-    }
-    found = minimize(loss, np.zeros(features + len(names) + 1), jac=True, method="L-BFGS-B", options=options).x
-    return found[:features], float(found[-1] + weights @ found[features:-1][place])
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One label to be fitted, on all rows or on some."""
+
+    labels: NDArray[np.int8]
+    corpora: NDArray[np.str_]
+    names: NDArray[np.str_]
+    settings: FitSettings
+
+    def weights(self, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return a weight per row, 0 for those that do not count, with sum 1."""
+        weights = np.zeros(len(self.labels))
+        settings = self.settings
+        weights[rows] = corpus_weights(self.corpora[rows], settings.corpus_power, settings.own_factor) / rows.sum()
+        return weights
+
+    def solve(self, columns: Columns, rows: NDArray[np.bool_], start: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the optimum over some rows, found from `start`: features, corpora, and the free intercept."""
+        truth, features = self.labels == 1, columns.shape[1]
+        weights, place = self.weights(rows), np.searchsorted(self.names, self.corpora)
+        strength = 1 / (self.settings.inverse_strength * rows.sum())
+
+        def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            """Return the mean loss and its gradient."""
+            odds = columns @ point[:features] + point[features:-1][place] + point[-1]
+            residuals = weights * (expit(odds) - truth)
+            value = weights @ (np.logaddexp(0, odds) - truth * odds) + strength / 2 * (point[:-1] @ point[:-1])
+            corpus = np.bincount(place, residuals, len(self.names))
+            gradient = np.concatenate((columns.rmatvec(residuals), corpus, [residuals.sum()]))
+            gradient[:-1] += strength * point[:-1]
+            return float(value), gradient
+
+        options = {
+            "maxiter": self.settings.most_steps,
+            "gtol": self.settings.tolerance,
+            "ftol": 64 * np.finfo(float).eps,
+            "maxls": 50,
+        }
+        found: NDArray[np.float64] = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
+        return found
 
 
 def fit_heads(

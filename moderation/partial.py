@@ -12,6 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
@@ -19,6 +20,11 @@ from typing import IO, Any, Self
 from moderation.batch import Chunk, Scored, Totals
 from moderation.errors import InputError
 from moderation.output import umask
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where runs cannot tell that they write the same file
+    fcntl = None  # type: ignore[assignment]
 
 
 class Partial:
@@ -43,7 +49,7 @@ class Partial:
         self.journal = self.target.with_name(f"{target.name}.partial.journal")
         self.totals = Totals()
         """What happened so far, in an earlier run too."""
-        self._resumed = resume and self.path.exists() and self.journal.exists()
+        self._resumed = resume and self.path.exists()
         self._done: list[dict[str, Any]] = []
         try:
             self._open(json.loads(json.dumps(about)))
@@ -55,9 +61,9 @@ class Partial:
             raise InputError(f"{self.target.parent}: no such folder")
         if self.target.is_dir():
             raise InputError(f"{self.target}: is a folder; expected the name of a file")
-        self._file: IO[bytes] = open(self.path, "r+b" if self.path.exists() else "w+b")  # noqa: SIM115
+        self._file: IO[bytes] = _locked(self.path)
         try:
-            _lock(self._file, self.path)
+            self._resumed = self._resumed and self.journal.exists()
             if self._resumed:
                 self._done = self._read_journal(about)
             self._begin_journal(about)
@@ -131,16 +137,29 @@ class Partial:
         """Let the partial file become the target."""
         os.fsync(self._file.fileno())
         mode = self.target.stat().st_mode if self.target.exists() else 0o666 & ~umask()
-        self._close()
         os.chmod(self.path, mode)
-        os.replace(self.path, self.target)
-        self.journal.unlink(missing_ok=True)
+        with self._last():
+            os.replace(self.path, self.target)
 
     def discard(self) -> None:
         """Remove the partial file, for the target has been written from it or will not be."""
+        with self._last():
+            self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _last(self) -> Iterator[None]:
+        """Keep the lock while the partial file leaves its name, so that no other run writes what is being published."""
+        if fcntl is None:  # Windows moves and removes no open file; it has no lock to keep either
+            self._close()
+        yield
+        self._forget_journal()
         self._close()
-        self.path.unlink(missing_ok=True)
-        self.journal.unlink(missing_ok=True)
+
+    def _forget_journal(self) -> None:
+        """Remove the journal, unless a run that began after ours left its name has put its own there."""
+        with suppress(OSError):
+            if self._notes.closed or os.path.samestat(os.fstat(self._notes.fileno()), os.stat(self.journal)):
+                self.journal.unlink()
 
     def _close(self) -> None:
         self._file.close()
@@ -158,13 +177,18 @@ def _parsed(line: str) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Refuse a file that another run is writing, where the system can tell."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"{path}: another run is writing it") from None
+def _locked(path: Path) -> IO[bytes]:
+    """Open a file that no other run is writing, where the system can tell; make it when it is not there."""
+    while True:
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")  # noqa: SIM115
+        if fcntl is None:
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise InputError(f"{path}: another run is writing it") from None
+        # A run that ended between our two steps gave the file its last name: what we opened is no longer partial.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()

@@ -12,6 +12,9 @@ from moderation.server.answers import json_bytes
 
 Kind = Literal["invalid", "key", "rate", "busy", "large", "slow", "json", "signature", "internal", "missing", "method"]
 
+ECHOED = 100
+"""Characters of a name out of the request that an error message repeats."""
+
 TITLES: Mapping[Kind, str] = {
     "invalid": "The request is not what this address expects",
     "key": "The API key is not known here",
@@ -78,6 +81,6 @@ def convert(data: Any, kind: Any) -> Any:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `")
-        path = place.rstrip("`").removeprefix("$").removeprefix(".")
+        message, path = message[: 2 * ECHOED], place.rstrip("`").removeprefix("$").removeprefix(".")[: 2 * ECHOED]
         where = f"{path}: " if path else ""
         raise Fault("invalid", 400, where + message[:1].lower() + message[1:], path=path) from None

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from moderation.server.answers import json_bytes
-from moderation.server.faults import Fault
+from moderation.server.faults import ECHOED, Fault
 
 JSON = "application/json; charset=UTF-8"
 _ERROR = "type.googleapis.com/google.commentanalyzer.v1alpha1.Error"
@@ -59,14 +59,20 @@ def no_attributes() -> Refusal:
 def language(attribute: str, languages: Sequence[str], *, requested: bool) -> Refusal:
     """The attribute is not there for a language that the caller gave, or that was detected."""
     key = "requestedLanguages" if requested else "detectedLanguages"
-    payload = {"languageNotSupportedByAttributeError": {key: list(languages), "attribute": attribute}}
-    message = f"Attribute {attribute} does not support request languages: {', '.join(languages)}"
+    attribute, codes = attribute[:ECHOED], [code[:ECHOED] for code in languages[:ECHOED]]
+    payload = {"languageNotSupportedByAttributeError": {key: codes, "attribute": attribute}}
+    message = f"Attribute {attribute} does not support request languages: {', '.join(codes)}"
     return Refusal("LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE", message, payload)
 
 
 def undetected() -> Refusal:
     """No language can be told."""
     return Refusal("LANGUAGE_DETECTION_FAILED", "Unable to detect language")
+
+
+def score_type(kind: str, attribute: str) -> Refusal:
+    """The attribute is not there as this kind of score."""
+    return invalid(f"Requested score type {kind[:ECHOED]} is not supported by attribute {attribute[:ECHOED]}")
 
 
 def invalid(message: str) -> Refusal:

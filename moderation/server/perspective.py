@@ -14,7 +14,7 @@ from moderation.server import google
 from moderation.server._attributes import Attributes
 from moderation.server.answers import json_bytes
 from moderation.server.endpoint import Call, Endpoint
-from moderation.server.faults import convert
+from moderation.server.faults import ECHOED, convert
 from moderation.server.google import JSON
 from moderation.server.language import detect
 from moderation.server.score_map import Column
@@ -26,9 +26,6 @@ MAX_BYTES = 20_480
 
 LANGUAGES = ("en",)
 """Languages that the model reads; a regional variety (``en-GB``) counts as its language."""
-
-ECHOED = 100
-"""Characters of a name that an error message repeats."""
 
 PREFIXES = ("/v1alpha1", "")
 
@@ -150,7 +147,7 @@ class Perspective:
                 continue
             kind = parameters.score_type if parameters else None
             if kind not in (None, "SCORE_TYPE_UNSPECIFIED", "PROBABILITY"):
-                raise google.invalid(f"Requested score type {kind[:ECHOED]} is not supported by attribute {name}")
+                raise google.score_type(kind, name)
             threshold = parameters.score_threshold if parameters else None
             wanted[name] = (column, threshold if threshold is not None else 0.0)
         return wanted
@@ -241,11 +238,11 @@ class Perspective:
             spans = (entry and entry.span_scores) or []
             for span in spans:
                 if span.begin is None or span.end is None or not 0 <= span.begin <= span.end:
-                    raise google.invalid(f"Attribute {name}: span scores must have begin and end")
+                    raise google.invalid(f"Attribute {name[:ECHOED]}: span scores must have begin and end")
             given = [entry.summary_score] if entry and entry.summary_score else [span.score for span in spans]
             values = [_value(name, score) for score in given]
             if not values:
-                raise google.invalid(f"Attribute {name} has neither summary_score nor span_scores")
+                raise google.invalid(f"Attribute {name[:ECHOED]} has neither summary_score nor span_scores")
             suggested[name] = max(values)
         return suggested
 
@@ -304,10 +301,10 @@ def _languages(given: list[str] | str | None) -> list[str]:
 def _value(name: str, score: ScoreValue | None) -> float:
     kind = score.type if score else None
     if kind not in (None, "SCORE_TYPE_UNSPECIFIED", "PROBABILITY"):
-        raise google.invalid(f"Requested score type {kind[:ECHOED]} is not supported by attribute {name}")
+        raise google.score_type(kind, name)
     value = score.value if score and score.value is not None else 0.0  # Google's JSON leaves a 0 out
     if not 0 <= value <= 1:
-        raise google.invalid(f"Attribute {name}: a score must lie in [0, 1]")
+        raise google.invalid(f"Attribute {name[:ECHOED]}: a score must lie in [0, 1]")
     return value
 
 

@@ -95,6 +95,14 @@ def test_mistakes_are_problem_details(server: Server, body: Any, path: str, word
         assert problem["errors"][0]["path"] == path
 
 
+@pytest.mark.parametrize("route", ["/v1/score", "/v1/moderations"])
+def test_mistakes_repeat_no_more_than_the_beginning_of_a_name(server: Server, route: str) -> None:
+    for body in ({"comment": {"text": "a", "x" * 5_000: 1}}, {"input": [{"type": "x" * 5_000}]}):
+        refused = server.client.post(route, json=body)
+        assert refused.status_code == 400
+        assert len(refused.content) < 1_000
+
+
 def test_the_passport(server: Server, shipped: Scorer) -> None:
     answer = server.client.get("/v1/model").json()
     assert answer["model"] == shipped.bundle.manifest

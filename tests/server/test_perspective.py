@@ -253,6 +253,32 @@ def test_what_is_no_request_is_refused_in_words(server: Server, body: bytes, wor
     assert error["details"][0]["errorType"] == "INVALID_REQUEST"
 
 
+LONG = "TOXICITY@" + "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("analyze", {"requestedAttributes": {LONG.lower(): {}}}),
+        ("analyze", {"requestedAttributes": {LONG: {"scoreType": "RAW"}}}),
+        ("analyze", {"requestedAttributes": {LONG: {"scoreType": LONG}}}),
+        ("analyze", {"requestedAttributes": {LONG: {"scoreThreshold": LONG}}}),
+        ("analyze", {"requestedAttributes": {LONG: {}}, "languages": ["om"]}),
+        ("analyze", {"languages": [LONG]}),
+        ("suggestscore", {"attributeScores": {LONG: {}}}),
+        ("suggestscore", {"attributeScores": {LONG: {"summaryScore": {"value": 2}}}}),
+        ("suggestscore", {"attributeScores": {LONG: {"summaryScore": {"value": 1, "type": LONG}}}}),
+        ("suggestscore", {"attributeScores": {LONG: {"spanScores": [{"begin": 0}]}}}),
+    ],
+)
+def test_errors_repeat_no_more_than_the_beginning_of_a_name(
+    server: Server, method: str, change: dict[str, Any]
+) -> None:
+    response = post(server, BASE | change, method)
+    error_of(response)
+    assert len(response.content) < 1_000
+
+
 def test_unknown_fields_and_context_change_nothing(server: Server) -> None:
     plain = server.analyze(TWO).json()
     context = {"entries": [{"text": "Council raises parking fees", "type": "PLAIN_TEXT"}]}

@@ -47,7 +47,8 @@ class Key:
 def read_keys(path: Path) -> list[Key]:
     """Read a file of keys, one a line: ``KEY [NAME] [RATE]``, a rate being ``50/s`` or ``600/m``; # begins a remark.
 
-    Raises `InputError` that names the line and never quotes it, for a key must not reach a log.
+    A key is of ASCII characters, for what else a header may hold every client writes in its own way. Raises
+    `InputError` that names the line and never quotes it, for a key must not reach a log.
     """
     keys: list[Key] = []
     for number, line in _lines(path):
@@ -57,9 +58,14 @@ def read_keys(path: Path) -> list[Key]:
             raise InputError(f"{path}, line {number}: expected KEY [NAME] [RATE], a rate as in 50/s or 600/m")
         if rate and float(rate[1]) == 0:
             raise InputError(f"{path}, line {number}: expected a rate above 0")
+        if not (words[0].isascii() and words[0].isprintable()):
+            raise InputError(f"{path}, line {number}: expected a key of ASCII characters, for headers carry no others")
         name = words[1] if len(words) == 2 else f"line-{number}"
         interval = _SECONDS[rate[2]] / float(rate[1]) if rate else None
-        keys.append(Key(hashlib.sha256(words[0].encode()).digest(), name, interval))
+        digest = hashlib.sha256(words[0].encode()).digest()
+        if any(key.digest == digest for key in keys):
+            raise InputError(f"{path}, line {number}: expected each key once, got one twice")
+        keys.append(Key(digest, name, interval))
     if not keys:
         raise InputError(f"{path}: expected at least one key, got none")
     return keys
@@ -75,7 +81,7 @@ def read_secrets(path: Path) -> list[bytes]:
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
     numbered = ((number, line.split()) for number, line in enumerate(text.splitlines(), 1))

@@ -123,13 +123,19 @@ def test_a_key_file(tmp_path: Path) -> None:
     assert "alpha" not in repr(keys)
 
 
-@pytest.mark.parametrize("line", ["a b c d", "a b 5", "a 0/s", "a b 5/h"])
+@pytest.mark.parametrize("line", ["a b c d", "a b 5", "a 0/s", "a b 5/h", "aü", "a\u200b", "\x7fa", "fine a"])
 def test_a_wrong_line_is_named_and_not_quoted(tmp_path: Path, line: str) -> None:
     path = tmp_path / "keys"
     path.write_text(f"fine\n{line.replace('a', 'secret', 1)}\n")
     with pytest.raises(InputError, match="line 2") as caught:
         read_keys(path)
     assert "secret" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("alpha gazette\n", encoding="utf-8-sig")
+    assert Keys(read_keys(path)).admit(scope("alpha")) == "gazette"
 
 
 def test_empty_files_are_refused(tmp_path: Path) -> None:

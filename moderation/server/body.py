@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Receive, Scope
@@ -12,11 +13,23 @@ from starlette.types import Receive, Scope
 from moderation.server.faults import ClientGone, Fault
 from moderation.server.limits import CLOSE, Visit
 
+VOUCHED = 1 << 16
+"""Bytes of a body by which its sender must have shown who it is, where its address and headers do not say it."""
 
-async def read_body(scope: Scope, receive: Receive, visit: Visit, *, limit: int, seconds: float) -> bytes:
+
+async def read_body(
+    scope: Scope,
+    receive: Receive,
+    visit: Visit,
+    *,
+    limit: int,
+    seconds: float,
+    vouch: Callable[[bytes], None] | None = None,
+) -> bytes:
     """Return the body; raise a `Fault` when it is over `limit` bytes, too slow, or too much for the memory we allow.
 
-    The bytes count as held for the visit until it ends.
+    The bytes count as held for the visit until it ends. `vouch` gets the beginning of a body of more than `VOUCHED`
+    bytes, and raises a `Fault` unless it shows that we know the sender.
     """
     declared = _declared_length(scope)
     if declared > limit:
@@ -36,6 +49,10 @@ async def read_body(scope: Scope, receive: Receive, visit: Visit, *, limit: int,
                 if size > limit:
                     raise Fault("large", 413, f"body: expected at most {limit:,} bytes", headers=CLOSE)
                 parts.append(part)
+                if vouch is not None and size > VOUCHED:
+                    vouch(b"".join(parts))
+                    visit.trust()
+                    vouch = None
     except TimeoutError:
         detail = f"body: expected all of it within {seconds:g} seconds, got {size:,} bytes"
         raise Fault("slow", 408, detail, headers=CLOSE) from None

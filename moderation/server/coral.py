@@ -11,10 +11,11 @@ from html import unescape
 import msgspec
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
 
 from moderation.comment import Article, Comment, Score, Verdict
 from moderation.server.answers import json_answer
-from moderation.server.endpoint import Call, Endpoint
+from moderation.server.endpoint import Call, Endpoint, header
 from moderation.server.faults import Fault, convert
 from moderation.server.service import Service
 
@@ -117,16 +118,21 @@ class PhaseResponse(msgspec.Struct, rename="camel", omit_defaults=True):
     moderation_action: ModerationAction | None = None
 
 
-def check_signature(header: str, body: bytes, secrets: Sequence[bytes]) -> None:
+def check_signature(given: str, body: bytes, secrets: Sequence[bytes]) -> None:
     """Raise a `Fault` unless one of the signatures is HMAC-SHA256 of the raw body with one of the secrets.
 
     While Coral changes its secret it sends a signature for each, and a receiver may know both too.
     """
-    given = [part.strip()[7:].encode("latin-1") for part in header.split(",") if part.strip().startswith("sha256=")]
+    signatures = [part.strip()[7:].encode("latin-1") for part in given.split(",") if part.strip().startswith("sha256=")]
     expected = [hmac.new(secret, body, hashlib.sha256).hexdigest().encode() for secret in secrets]
-    fits = [hmac.compare_digest(one, other) for one in given[:8] for other in expected]
+    fits = [hmac.compare_digest(one, other) for one in signatures[:8] for other in expected]
     if not any(fits):
-        raise Fault("signature", 401, "X-Coral-Signature: expected HMAC-SHA256 of the body with a secret known here")
+        raise _unsigned()
+
+
+def _unsigned() -> Fault:
+    detail = "X-Coral-Signature: expected HMAC-SHA256 of the body with a secret known here"
+    return Fault("signature", 401, detail)
 
 
 def plain(body: str) -> str:
@@ -189,4 +195,13 @@ def routes(service: Service) -> list[BaseRoute]:
         found = answer(score, verdict)
         return Response(status_code=204) if found is None else json_answer(found)
 
-    return [Route("/coral/phase", Endpoint(service, "coral", phase, keyed=not secrets), methods=["POST"])]
+    endpoint = Endpoint(service, "coral", phase)
+    if secrets:
+        endpoint.ask_in_body(_signed)
+    return [Route("/coral/phase", endpoint, methods=["POST"])]
+
+
+def _signed(scope: Scope) -> None:
+    """Refuse a request without any signature before its body is read; who sent it, only the body will show."""
+    if "sha256=" not in header(scope, SIGNATURE):
+        raise _unsigned()

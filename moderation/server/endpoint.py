@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -36,14 +37,24 @@ class Call:
 
     async def json(self) -> Any:
         """Return the body as JSON; raise a `Fault` when it is not."""
-        if len(self.raw) <= PARSED_INLINE:
-            return parse_json(self.raw)
-        return await to_thread.run_sync(parse_json, self.raw)
+        return await read_json(self.raw)
 
     def header(self, name: bytes) -> str:
         """Return a header, given in lower case, or ""."""
-        headers: list[tuple[bytes, bytes]] = self.scope["headers"]
-        return next((value.decode("latin-1") for key, value in headers if key == name), "")
+        return header(self.scope, name)
+
+
+async def read_json(raw: bytes) -> Any:
+    """Return a body as JSON, a large one without keeping others waiting; raise a `Fault` when it is not JSON."""
+    if len(raw) <= PARSED_INLINE:
+        return parse_json(raw)
+    return await to_thread.run_sync(parse_json, raw)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """Return a header of a request, given in lower case, or ""."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
 Answer = Callable[[Call], Awaitable[Response]]
@@ -59,7 +70,6 @@ class Endpoint:
     answer : the route's own work
     render : the shape of its errors
     limit : largest body in bytes; None: the one of the settings
-    keyed : whether a key is asked for where keys are in use; a route may ask for itself
     """
 
     def __init__(
@@ -70,14 +80,27 @@ class Endpoint:
         render: Render = problem,
         *,
         limit: int | None = None,
-        keyed: bool = True,
     ) -> None:
         self.service = service
         self.name = name
         self.answer = answer
         self.render = render
         self.limit = service.settings.max_body if limit is None else limit
-        self.keyed = keyed
+        self._admit: Callable[[Scope], str | None] = service.keys.admit
+        self._strangers = False
+        self._vouch: Callable[[Scope, bytes], None] | None = None
+
+    def ask_in_body(
+        self, admit: Callable[[Scope], str | None], vouch: Callable[[Scope, bytes], None] | None = None
+    ) -> None:
+        """Ask for something else than an API key in the address or the headers, where keys are in use.
+
+        Parameters
+        ----------
+        admit : returns a caller's name, None for a stranger, whom only the body can name; raises a `Fault`
+        vouch : raises a `Fault` unless the beginning of a stranger's large body shows that we know the sender
+        """
+        self._admit, self._vouch, self._strangers = admit, vouch, True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -96,10 +119,11 @@ class Endpoint:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         service = self.service
-        caller = service.keys.admit(scope) if self.keyed else None
-        scope["moderation.caller"] = caller
-        with service.gate.visit() as visit:
+        caller = scope["moderation.caller"] = self._admit(scope)
+        stranger = self._strangers and caller is None
+        vouch = partial(self._vouch, scope) if stranger and self._vouch else None
+        with service.gate.visit(stranger=stranger) as visit:
             seconds = service.settings.body_timeout
-            raw = await read_body(scope, receive, visit, limit=self.limit, seconds=seconds)
+            raw = await read_body(scope, receive, visit, limit=self.limit, seconds=seconds, vouch=vouch)
             await visit.wait()
             return await self.answer(Call(scope, raw, caller))

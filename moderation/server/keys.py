@@ -105,18 +105,31 @@ class Keys:
         """Return the caller's name, None where no key is asked for; raise a `Fault` for a wrong key or a spent rate."""
         if not self.keys:
             return None
-        given = key_of(scope)
+        found = self._find(key_of(scope))
+        if found is None:
+            raise unknown()
+        key = self.keys[found]
+        if key.interval is not None and (wait := self._rates.take(found, key.interval)):
+            raise Fault("rate", 429, f"the key {key.name!r} has used up its rate", headers={"retry-after": str(wait)})
+        return key.name
+
+    def name_of(self, scope: Scope) -> str | None:
+        """Return the name of the key that a request carries, None for no known key; this uses up no call."""
+        found = self._find(key_of(scope))
+        return None if found is None else self.keys[found].name
+
+    def _find(self, given: str | None) -> int | None:
         digest = hashlib.sha256((given or "").encode("utf-8", "surrogatepass")).digest()
         found = None
         for place, key in enumerate(self.keys):  # all of them, so that time tells nothing
             if hmac.compare_digest(digest, key.digest):
                 found = place
-        if given is None or found is None:
-            raise Fault("key", 401, "expected a known API key", headers={"www-authenticate": "Bearer"})
-        key = self.keys[found]
-        if key.interval is not None and (wait := self._rates.take(found, key.interval)):
-            raise Fault("rate", 429, f"the key {key.name!r} has used up its rate", headers={"retry-after": str(wait)})
-        return key.name
+        return None if given is None else found
+
+
+def unknown() -> Fault:
+    """Return the fault of a request without a known key."""
+    return Fault("key", 401, "expected a known API key", headers={"www-authenticate": "Bearer"})
 
 
 def key_of(scope: Scope) -> str | None:

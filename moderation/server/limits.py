@@ -10,6 +10,9 @@ from moderation.server.faults import Fault
 RETRY = {"retry-after": "1"}
 CLOSE = {"connection": "close"}
 
+STRANGERS = 8
+"""Of the bytes that may be held, one in so many is for senders who have not shown a key yet."""
+
 
 class Gate:
     """Counts the requests that wait for one worker to answer them, and the bytes of the bodies that it holds.
@@ -25,15 +28,20 @@ class Gate:
         self.most_bytes = most_bytes
         self.waiting = 0
         self.held = 0
+        self.strange = 0
+        """Bytes, among those held, of senders who have not shown a key yet."""
 
     @property
     def full(self) -> bool:
         """Whether no further request may wait."""
         return self.waiting >= self.most
 
-    def visit(self) -> Visit:
-        """Return one request's share in both counts, to be used with ``with``."""
-        return Visit(self)
+    def visit(self, *, stranger: bool = False) -> Visit:
+        """Return one request's share in both counts, to be used with ``with``.
+
+        Strangers have a small part of the bytes to share, so that they cannot keep those from whom we know.
+        """
+        return Visit(self, stranger)
 
 
 class Visit:
@@ -42,20 +50,28 @@ class Visit:
     A request takes its place only when its body is there, so that slow senders keep no place from others.
     """
 
-    __slots__ = ("_gate", "_places", "_size")
+    __slots__ = ("_gate", "_places", "_size", "_strange")
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, stranger: bool) -> None:
         self._gate = gate
+        self._strange = stranger
         self._size = 0
         self._places = 0
 
     def hold(self, size: int) -> None:
         """Count bytes that are about to be kept; raise a `Fault` when they are too many."""
         gate = self._gate
-        if gate.held + size > gate.most_bytes:
+        crowded = self._strange and gate.strange + size > gate.most_bytes // STRANGERS
+        if crowded or gate.held + size > gate.most_bytes:
             raise Fault("busy", 503, "the server holds as many bodies as it may; try again", headers=RETRY | CLOSE)
         gate.held += size
+        gate.strange += size if self._strange else 0
         self._size += size
+
+    def trust(self) -> None:
+        """Count the sender as known from now on."""
+        self._gate.strange -= self._size if self._strange else 0
+        self._strange = False
 
     async def wait(self) -> None:
         """Take a place in the line; raise a `Fault` when there is none."""
@@ -74,3 +90,4 @@ class Visit:
     def __exit__(self, *_: object) -> None:
         self._gate.waiting -= self._places
         self._gate.held -= self._size
+        self.trust()

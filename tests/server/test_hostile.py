@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,9 @@ import pytest
 from tests.server.running import Server, serving
 
 GOOD = b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {}}}'
+
+
+ENGLISH = json.loads(GOOD) | {"languages": ["en"]}
 
 
 def head(path: str = "/v1alpha1/comments:analyze", *, length: int | None = None, more: str = "") -> bytes:
@@ -39,6 +44,16 @@ def talk(server: Server, *pieces: bytes, pause: float = 0.0, wait: float = 20.0)
         except (ConnectionResetError, TimeoutError):
             pass
         return found
+
+
+def one_answer(connection: socket.socket) -> bytes:
+    """Return one answer, head and body, from a connection that stays open."""
+    with connection.makefile("rb") as stream:
+        lines = [stream.readline()]
+        while lines[-1].strip():
+            lines.append(stream.readline())
+        length = next(int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length:"))
+        return b"".join(lines) + stream.read(length)
 
 
 def status(reply: bytes) -> int:
@@ -204,6 +219,96 @@ def test_odd_batches_are_no_5xx(server: Server, kind: str, target: str, more: st
     about = f"POST /batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: multipart/mixed; {kind}\r\n"
     reply = talk(server, f"{about}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
     assert status(reply) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        *((path, more) for path in ROUTES for more in ("", "X-Api-Key: wrong\r\n", "Authorization: Bearer wrong\r\n")),
+        ("/batch?key=wrong", "Content-Type: multipart/mixed; boundary=b\r\n"),
+    ],
+)
+def test_without_a_known_key_no_body_is_waited_for(keyed: Server, path: str, more: str) -> None:
+    """The answer comes although the body never does."""
+    with socket.create_connection(("127.0.0.1", keyed.port), timeout=8) as connection:
+        connection.sendall(head(path, length=1_000_000, more=more))
+        reply = one_answer(connection)
+    google = "comments:" in path or "batch" in path
+    assert status(reply) == (400 if google else 401)
+    error = json.loads(reply.partition(b"\r\n\r\n")[2])
+    if google:
+        assert error["error"]["message"] == "API key not valid. Please pass a valid API key."
+    else:
+        assert "key" in json.dumps(error)
+
+
+def test_an_unsigned_phase_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_text("coral-secret\n")
+    with (
+        serving(tmp_path, "--coral-secrets", str(tmp_path / "secrets")) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=8) as connection,
+    ):
+        connection.sendall(head("/coral/phase", length=1_000_000))
+        assert status(one_answer(connection)) == 401
+
+
+def batch_head(length: int) -> bytes:
+    return head("/batch", length=length, more="Content-Type: multipart/mixed; boundary=b\r\n")
+
+
+def test_strangers_hold_no_room_that_is_for_callers_with_a_key(keyed: Server) -> None:
+    """A batch carries its keys in its parts: its size is no reason to keep what nobody has answered for."""
+    strangers = [socket.create_connection(("127.0.0.1", keyed.port), timeout=8) for _ in range(40)]
+    part = b"--b\r\n\r\nPOST /v1alpha1/comments:analyze?key=wrong HTTP/1.1\r\n\r\n"
+    try:
+        for connection in strangers:
+            with contextlib.suppress(OSError):  # refused while we send
+                connection.sendall(batch_head(30 << 20) + part + b"x" * (4 << 20))
+        assert keyed.analyze("a", key="secret-one", languages=["en"]).status_code == 200
+        replies = [one_answer(connection) for connection in strangers]
+    finally:
+        for connection in strangers:
+            connection.close()
+    assert {status(reply) for reply in replies} == {400}
+    assert all(b"API key not valid" in reply for reply in replies)
+
+
+def test_a_large_batch_whose_first_part_has_a_known_key_is_read(keyed: Server) -> None:
+    body = ENGLISH | {"sessionId": "x" * 300_000}
+    part = "--b\nContent-Type: application/http\n\nPOST /v1alpha1/comments:analyze?key=secret-one HTTP/1.1\n\n{}\n"
+    raw = (part.format(json.dumps(body)) * 3 + "--b--\n").encode()
+    reply = talk(
+        keyed, head("/batch", length=len(raw), more=f"Content-Type: multipart/mixed; boundary=b\r\n{CLOSE}") + raw
+    )
+    assert status(reply) == 200
+    assert reply.count(b"HTTP/1.1 200 OK") == 1 + 3
+
+
+def test_a_known_key_of_the_whole_batch_is_good_for_its_parts(keyed: Server) -> None:
+    part = "--b\nContent-Type: application/http\n\nPOST /v1alpha1/comments:analyze{} HTTP/1.1\n\n{}\n"
+    raw = (part.format("", json.dumps(ENGLISH)) + part.format("?key=wrong", json.dumps(ENGLISH)) + "--b--\n").encode()
+    more = f"X-Api-Key: secret-one\r\nContent-Type: multipart/mixed; boundary=b\r\n{CLOSE}"
+    reply = talk(keyed, head("/batch", length=len(raw), more=more) + raw)
+    assert status(reply) == 200
+    assert reply.count(b"HTTP/1.1 200 OK") == 1 + 1
+    assert reply.count(b"API key not valid") == 1
+
+
+def test_large_parts_of_a_batch_keep_nobody_waiting(server: Server) -> None:
+    """A part of 4 MB takes a second to read as JSON: meanwhile others are answered, again and again."""
+    part = b"--b\r\nA: b\r\n\r\nPOST /v1alpha1/comments:analyze HTTP/1.1\r\n\r\n[" + b"{}," * 1_300_000 + b"{}]\r\n"
+    raw, parts = part * 4 + b"--b--\r\n", 4
+    replies: list[bytes] = []
+    more = f"Content-Type: multipart/mixed; boundary=b\r\n{CLOSE}"
+    batch = threading.Thread(
+        target=lambda: replies.append(talk(server, head("/batch", length=len(raw), more=more), raw))
+    )
+    batch.start()
+    answered = 0
+    while batch.is_alive():
+        answered += server.client.get("/health").status_code == 200
+    assert status(replies[0]) == 200
+    assert answered > 10 * parts
 
 
 def test_clients_that_leave_are_no_error(server: Server) -> None:

@@ -130,6 +130,17 @@ def test_the_reply_has_the_form_that_clients_can_read(server: Server) -> None:
     assert b"HTTP/1.1 404 Not Found\r\n" in second
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_part_may_have_no_headers(server: Server, newline: str) -> None:
+    """RFC 2046, 5.1: then it begins with the blank line."""
+    call = ["--xx", "", "POST /v1alpha1/comments:analyze?key=K HTTP/1.1", "", json.dumps(request("a"))]
+    bare = raw_batch(server, newline.join([*call, "--xx  ", *call[1:], "--xx--"]).encode())
+    assert bare.content.count(b"HTTP/1.1 200 OK\r\n") == 2
+    headed = raw_batch(server, newline.join(["--xx", "Content-ID: <u + 1>", *call[1:], "--xx--"]).encode())
+    assert b"Content-ID: <response-u + 1>\r\n" in headed.content
+    assert headed.content.count(b"HTTP/1.1 200 OK\r\n") == 1
+
+
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [

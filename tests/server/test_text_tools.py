@@ -13,6 +13,7 @@ from moderation.errors import InputError
 from moderation.server.faults import Fault
 from moderation.server.keys import Keys, Rates, read_keys, read_secrets
 from moderation.server.language import detect
+from moderation.server.limits import Gate
 from moderation.server.sentences import MOST, Utf16, sentences
 
 
@@ -136,6 +137,20 @@ def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("alpha gazette\n", encoding="utf-8-sig")
     assert Keys(read_keys(path)).admit(scope("alpha")) == "gazette"
+
+
+def test_strangers_share_a_small_part_of_what_is_held() -> None:
+    gate = Gate(10, 8_000)
+    with gate.visit() as known, gate.visit(stranger=True) as first, gate.visit(stranger=True) as second:
+        first.hold(600)
+        with pytest.raises(Fault, match="as many bodies as it may"):
+            second.hold(600)
+        first.trust()
+        second.hold(600)
+        known.hold(6_800)
+        with pytest.raises(Fault, match="as many bodies as it may"):
+            known.hold(1)
+    assert (gate.held, gate.strange) == (0, 0)
 
 
 def test_empty_files_are_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from moderation.server.keys import Keys, read_keys, read_secrets
 from moderation.server.limits import Gate
 from moderation.server.metrics import Metrics
 from moderation.server.observe import Observe
+from moderation.server.origins import Origins
 from moderation.server.score_map import ScoreMap
 from moderation.server.service import OnScored, Service
 from moderation.server.settings import Settings
@@ -54,7 +55,7 @@ def create_app(
     PolicyError
         when the policy has thresholds for labels that the model does not score
     InputError
-        when a file that the settings name cannot be used
+        when a file that the settings name cannot be used, or an origin is none
     """
     settings = settings or Settings()
     service = create_service(scorer, policy, settings, on_scored)
@@ -98,6 +99,7 @@ def create_service(scorer: Scorer, policy: Policy, settings: Settings, on_scored
         score_map=score_map,
         keys=Keys(read_keys(settings.api_keys) if settings.api_keys else (), settings.shared),
         coral_secrets=read_secrets(settings.coral_secrets) if settings.coral_secrets else (),
+        origins=Origins(settings.cors, public_url=settings.public_url, loopback=settings.loopback),
         gate=Gate(settings.max_waiting, settings.max_buffered),
         metrics=Metrics(scorer.labels, {"model": scorer.model_id, "policy": policy.id}, settings.shared),
         feedback=feedback,
@@ -109,7 +111,13 @@ def _middleware(service: Service) -> list[Middleware]:
     layers = [Middleware(Observe, service=service)]
     if origins := list(service.settings.cors):
         layers.append(
-            Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["Retry-After"],
+            )
         )
     return layers
 

@@ -119,6 +119,7 @@ class Endpoint:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         service = self.service
+        service.origins.check(scope)
         caller = scope["moderation.caller"] = self._admit(scope)
         stranger = self._strangers and caller is None
         vouch = partial(self._vouch, scope) if stranger and self._vouch else None

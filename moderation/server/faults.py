@@ -10,7 +10,9 @@ from starlette.responses import Response
 
 from moderation.server.answers import json_bytes
 
-Kind = Literal["invalid", "key", "rate", "busy", "large", "slow", "json", "signature", "internal", "missing", "method"]
+Kind = Literal[
+    "invalid", "key", "origin", "rate", "busy", "large", "slow", "json", "signature", "internal", "missing", "method"
+]
 
 ECHOED = 100
 """Characters of a name out of the request that an error message repeats."""
@@ -18,6 +20,7 @@ ECHOED = 100
 TITLES: Mapping[Kind, str] = {
     "invalid": "The request is not what this address expects",
     "key": "The API key is not known here",
+    "origin": "Pages of this origin may not call",
     "rate": "Too many requests for this key",
     "busy": "Too many requests at a time",
     "large": "The body is too large",

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,6 @@ KEEP_ALIVE = 75
 
 GRACE = 20
 """Seconds in which a server that is asked to stop finishes the answers that it has begun."""
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,7 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
     ----------
     announce : called once with the address, when the socket listens
     """
+    options = replace(options, settings=replace(options.settings, loopback=is_loopback(options.host)))
     lines = log_config(options.log_format, access=options.access_log)
     logging.config.dictConfig(lines)
     _raise_file_limit()
@@ -124,7 +124,10 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
 
 def is_loopback(host: str) -> bool:
     """Tell whether an address can be reached from this machine alone."""
-    return host in LOOPBACK
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager

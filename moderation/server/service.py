@@ -22,6 +22,7 @@ from moderation.server.keys import Keys
 from moderation.server.limits import Gate
 from moderation.server.logs import frames
 from moderation.server.metrics import Metrics
+from moderation.server.origins import Origins
 from moderation.server.score_map import ScoreMap
 from moderation.server.settings import Settings
 
@@ -47,6 +48,7 @@ class Service:
     score_map: ScoreMap
     keys: Keys
     coral_secrets: Sequence[bytes]
+    origins: Origins
     gate: Gate
     metrics: Metrics
     feedback: Feedback | None = None

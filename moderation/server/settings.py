@@ -22,6 +22,8 @@ class Settings:
     """Which languages are refused: none, those that a caller names, or also those that are detected."""
     cors: tuple[str, ...] = ()
     """Origins whose pages may call from a browser; ``*`` for any."""
+    loopback: bool = False
+    """Whether only this machine can reach us; then no page under another machine's name is one of ours."""
     api_keys: Path | None = None
     """File of keys, one a line: KEY [NAME] [RATE]. None: no key is asked for."""
     coral_secrets: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -22,8 +22,9 @@ from moderation.server import google
 from moderation.server.answers import json_bytes
 from moderation.server.endpoint import PARSED_INLINE, Call, Endpoint, header, read_json
 from moderation.server.faults import Fault
+from moderation.server.fields import mask_of, select
 from moderation.server.keys import key_of, unknown
-from moderation.server.perspective import PREFIXES, Perspective
+from moderation.server.perspective import PREFIXES, Method, Perspective
 from moderation.server.service import Service
 
 BOUNDARY = "batch_moderation"
@@ -38,8 +39,6 @@ _REST = re.compile(rb"(--)?[ \t]*(?=\r?\n|$)")
 
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _REQUEST = re.compile(rb"POST +(\S+) +HTTP/1\.[01]\r?\n?")
-
-Method = Callable[[Any], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +142,9 @@ class Batch:
 
     def __init__(self, service: Service, perspective: Perspective) -> None:
         self.service = service
-        names: dict[str, Method] = {"analyze": perspective.analyze, "suggestscore": perspective.suggest}
-        self.methods = {f"{prefix}/comments:{name}": method for prefix in PREFIXES for name, method in names.items()}
+        self.methods = {
+            f"{prefix}/comments:{name}": method for prefix in PREFIXES for name, method in perspective.methods.items()
+        }
 
     async def __call__(self, call: Call) -> Response:
         """Answer one batch, its parts in their order."""
@@ -178,7 +178,8 @@ class Batch:
             if len(part.body) > self.service.settings.max_body:
                 raise Fault("large", 413, f"body: expected at most {self.service.settings.max_body:,} bytes")
             self.service.keys.admit(whole if key_of(part.scope) is None else part.scope)
-            return 200, await method(await read_json(part.body.rstrip(b"\r\n")))
+            mask = mask_of(part.scope)
+            return 200, select(await method(await read_json(part.body.rstrip(b"\r\n"))), mask)
         except Fault as fault:
             body = google.error_body(fault)
             return body["error"]["code"], body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,8 +13,9 @@ from moderation.comment import Article, Comment
 from moderation.server import google
 from moderation.server._attributes import Attributes
 from moderation.server.answers import json_bytes
-from moderation.server.endpoint import Call, Endpoint
+from moderation.server.endpoint import Answer, Call, Endpoint
 from moderation.server.faults import ECHOED, convert
+from moderation.server.fields import mask_of, select
 from moderation.server.google import JSON
 from moderation.server.language import detect
 from moderation.server.score_map import Column
@@ -28,6 +29,9 @@ LANGUAGES = ("en",)
 """Languages that the model reads; a regional variety (``en-GB``) counts as its language."""
 
 PREFIXES = ("/v1alpha1", "")
+
+Method = Callable[[Any], Awaitable[dict[str, Any]]]
+"""Answers one request, given as JSON data; raises a `Fault` with Google's message."""
 
 
 class TextEntry(msgspec.Struct):
@@ -116,6 +120,11 @@ class Perspective:
         settings = service.settings
         score_map = None if settings.raw_scores else service.score_map
         self.attributes = Attributes(service.scorer.labels, score_map, nearest=settings.unknown_attributes == "drop")
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The methods by their names in an address."""
+        return {"analyze": self.analyze, "suggestscore": self.suggest}
 
     async def analyze(self, data: Any) -> dict[str, Any]:
         """Answer AnalyzeComment; raise a `Fault` with Google's message."""
@@ -312,14 +321,16 @@ def routes(service: Service) -> list[BaseRoute]:
     """Return the routes of both methods, with and without the version in front."""
     perspective = Perspective(service)
 
-    async def analyze(call: Call) -> Response:
-        return Response(json_bytes(await perspective.analyze(await call.json())), media_type=JSON)
+    def answering(method: Method) -> Answer:
+        async def answer(call: Call) -> Response:
+            mask = mask_of(call.scope)
+            return Response(json_bytes(select(await method(await call.json()), mask)), media_type=JSON)
 
-    async def suggest(call: Call) -> Response:
-        return Response(json_bytes(await perspective.suggest(await call.json())), media_type=JSON)
+        return answer
 
-    methods = {"analyze": analyze, "suggestscore": suggest}
-    endpoints = {name: Endpoint(service, name, answer, google.render) for name, answer in methods.items()}
+    endpoints = {
+        name: Endpoint(service, name, answering(method), google.render) for name, method in perspective.methods.items()
+    }
     return [
         Route(f"{prefix}/comments:{name}", endpoint, methods=["POST"], name=name)
         for prefix in PREFIXES

@@ -84,6 +84,18 @@ def test_google_batch(service: Any, server: Server) -> None:
     assert {error.status_code for error in errors.values()} == {400}
 
 
+def test_google_asks_for_a_part_of_the_answer(service: Any) -> None:
+    call = service.comments().analyze(
+        body=request(TEXT, "TOXICITY", "THREAT"), fields="attributeScores/THREAT/summaryScore"
+    )
+    assert list(call.execute()["attributeScores"]) == ["THREAT"]
+    found: list[Any] = []
+    batch = service.new_batch_http_request(callback=lambda _name, answer, _error: found.append(answer))
+    batch.add(service.comments().analyze(body=request(TEXT), fields="detectedLanguages"))
+    batch.execute()
+    assert found == [{"detectedLanguages": ["en"]}]
+
+
 def test_google_batch_of_a_thousand(service: Any) -> None:
     found: dict[str, float] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import logging
 import logging.config
 import shutil
 import signal
@@ -11,15 +11,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
-from moderation.errors import InputError
+from moderation.errors import InputError, ModerationError
 from moderation.policy import Policy
 from moderation.scorer import Scorer
 from moderation.server.app import create_app, create_service
@@ -29,6 +31,8 @@ from moderation.server.settings import Settings
 
 if TYPE_CHECKING:
     from moderation.server.moderators import QueueOptions
+
+logger = logging.getLogger("moderation.server")
 
 BACKLOG = 2_048
 MOST_CONNECTIONS = 4_096
@@ -92,16 +96,13 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         if options.workers == 1:
             application = build(options)
         else:
-            # What is wrong with a file is said here once, and not by every worker.
-            create_service(
-                Scorer.load(options.bundle), Policy.load(options.policy), replace(options.settings, shared=None)
-            )
-            application = functools.partial(build, options)
+            _check(options)
+            application = partial(build, options)
         config = uvicorn.Config(
             application,
             factory=options.workers > 1,
             workers=options.workers,
-            http=functools.partial(BoundedProtocol, head_timeout=options.settings.head_timeout),  # type: ignore[arg-type]
+            http=partial(BoundedProtocol, head_timeout=options.settings.head_timeout),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
             access_log=False,
@@ -114,12 +115,46 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         )
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         if options.workers == 1:
-            # uvicorn raises the signal that stopped it once more at the end; by then all is answered.
-            for sign in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(sign, signal.SIG_IGN)
-            uvicorn.Server(config).run(sockets=[listener])
+            _run_alone(uvicorn.Server(config), listener)
         else:
-            Multiprocess(config, sockets=[listener]).run()
+            _Supervisor(config, listener, partial(_check, options)).run()
+
+
+def _run_alone(server: uvicorn.Server, listener: socket.socket) -> None:
+    # uvicorn raises the signal that stopped it once more at the end; by then all is answered.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.SIG_IGN)
+
+    def hang_up(sign: int, frame: FrameType | None) -> None:
+        if not server.should_exit:
+            logger.warning("SIGHUP ends a server of one process; with --workers 2 it starts the workers anew")
+            server.handle_exit(sign, frame)
+
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # ignored: started by nohup
+        signal.signal(hangup, hang_up)
+    server.run(sockets=[listener])
+
+
+class _Supervisor(Multiprocess):
+    """Starts a killed worker anew, and all of them at a hangup if what they would read can be read."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, check: Callable[[], None]) -> None:
+        super().__init__(config, sockets=[listener])
+        self._check = check
+
+    def handle_hup(self) -> None:
+        try:
+            self._check()
+        except ModerationError as error:
+            logger.error("not reloaded, the workers go on as they are", extra={"reason": str(error)})
+        else:
+            super().handle_hup()
+
+
+def _check(options: ServeOptions) -> None:
+    """Raise what is wrong with a file here and once, and not in every worker."""
+    create_service(Scorer.load(options.bundle), Policy.load(options.policy), replace(options.settings, shared=None))
 
 
 def is_loopback(host: str) -> bool:

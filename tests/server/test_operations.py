@@ -90,6 +90,13 @@ def test_an_access_log_is_a_choice(tmp_path: Path) -> None:
         assert "route=analyze" not in server.logged()
 
 
+def wait_for_log(server: Server, words: str, *, times: int = 1) -> None:
+    deadline = time.monotonic() + 60
+    while server.logged().count(words) < times:
+        assert time.monotonic() < deadline, server.logged()
+        time.sleep(0.05)
+
+
 def worker_pids(server: Server) -> list[int]:
     """Return the processes that answer, found by their parent."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
@@ -129,23 +136,34 @@ def test_killed_workers_come_back_and_counts_stay(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_terminated_server_finishes_what_it_began(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_of_one_process_ends_in_order(tmp_path: Path, sign: signal.Signals) -> None:
+    """A hangup, too: the terminal is gone, and what was begun is still answered."""
+    with serving(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         body = json.dumps(SCORE).encode()
         connection.sendall(f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
         time.sleep(0.3)
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(sign)
         time.sleep(0.3)
         connection.sendall(body)
-        reply = b""
-        while piece := connection.recv(65_536):
-            reply += piece
-        connection.close()
-        assert reply.startswith(b"HTTP/1.1 200 OK")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 OK")
         assert server.process.wait(20) == 0
-    with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", server.port), timeout=1)
+        assert ("--workers" in server.logged()) == (sign == signal.SIGHUP)
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=1)
+
+
+def test_a_server_that_was_told_to_outlive_its_terminal_does(tmp_path: Path) -> None:
+    """As `nohup` tells it: with the signal ignored from the start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(tmp_path) as server:
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+            assert server.client.get("/health").status_code == 200
+            assert server.stop() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -249,3 +267,18 @@ def test_a_hangup_brings_in_a_new_policy_without_a_gap(tmp_path: Path) -> None:
             found.append(requests.get(f"{server.address}/ready", timeout=10).json()["policy"])
             time.sleep(0.02)
         assert set(found) <= {"old", "new"}
+
+
+def test_a_hangup_with_a_broken_policy_changes_nothing(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('id = "old"\n[thresholds.abuse]\nreview = 0.5\n')
+    with serving(tmp_path, "--workers", "2", "--policy", str(policy)) as server:
+        wait_for_log(server, "startup complete", times=2)  # both have read the policy
+        before = worker_pids(server)
+        policy.write_text('id = "new"\n[thresholds.abuse]\nreview = 5\n')
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_log(server, "not reloaded")
+        assert requests.get(f"{server.address}/ready", timeout=10).json()["policy"] == "old"
+        assert worker_pids(server) == before
+        assert f"{policy}" in server.logged()
+        assert "Traceback" not in server.logged()

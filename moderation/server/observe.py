@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from time import perf_counter
-from typing import Any
+from time import perf_counter, time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moderation.server.faults import Fault, problem
-from moderation.server.logs import frames
+from moderation.server.logs import Request, access_log, frames
 from moderation.server.service import Service
 
 logger = logging.getLogger("moderation.server")
-access = logging.getLogger("moderation.access")
 
 SECURITY: dict[bytes, bytes] = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -30,6 +28,7 @@ class Observe:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
         self.service = service
+        self.note = access_log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -61,12 +60,8 @@ class Observe:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)
         self.service.metrics.request(route, status, seconds)
-        if access.isEnabledFor(logging.INFO):
-            about: dict[str, Any] = {"route": route, "method": scope["method"], "status": status}
-            about["ms"] = round(seconds * 1e3, 2)
-            if caller := scope.get("moderation.caller"):
-                about["caller"] = caller
-            access.info("request", extra=about)
+        if self.note is not None:
+            self.note(Request(time(), route, scope["method"], status, seconds, scope.get("moderation.caller")))
 
 
 def _route(scope: Scope) -> str:

@@ -1,0 +1,117 @@
+"""Log lines: written in bundles, each of them once, in their order, also at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from moderation.server.logs import Bundled, JsonFormatter, Request, TextFormatter
+from tests.server.running import serving
+
+SCORE = {"comment": {"text": "A fine day."}}
+
+
+@pytest.fixture
+def bundled() -> Bundled:
+    handler = Bundled()
+    handler.setFormatter(TextFormatter())
+    return handler
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_no_request_is_missing_from_the_log_at_the_end(tmp_path: Path, workers: str, sign: signal.Signals) -> None:
+    with serving(tmp_path, "--workers", workers, "--log-format", "json") as server:
+        with ThreadPoolExecutor(4) as pool:
+            url = f"{server.address}/v1/score"
+            answers = list(pool.map(lambda _: requests.post(url, json=SCORE, timeout=10), range(200)))
+        assert server.stop(sign) == 0
+    assert [answer.status_code for answer in answers] == [200] * 200
+    lines = [record for record in server.records() if record["event"] == "request" and record["route"] == "score"]
+    assert [line["status"] for line in lines] == [200] * 200
+
+
+def test_lines_of_many_threads_come_once_each(bundled: Bundled, capsys: pytest.CaptureFixture[str]) -> None:
+    bundled.PATIENCE, bundled.MOST = 0.001, 50  # type: ignore[misc]
+
+    def add(thread: int) -> None:
+        for number in range(2_000):
+            bundled.request(Request(0.0, f"t{thread}-{number}", "GET", 200, 0.0, None))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bundled.flush()
+    lines = capsys.readouterr().err.splitlines()
+    routes = [re.search(r"route=(\S+)", line).group(1) for line in lines]  # type: ignore[union-attr]
+    assert Counter(routes) == Counter(f"t{thread}-{number}" for thread in range(4) for number in range(2_000))
+    for thread in range(4):
+        numbers = [int(route.split("-")[1]) for route in routes if route.startswith(f"t{thread}-")]
+        assert numbers == sorted(numbers)
+
+
+def test_a_line_comes_without_waiting_for_another(bundled: Bundled, capsys: pytest.CaptureFixture[str]) -> None:
+    said = ""
+    for number in range(20):
+        bundled.request(Request(0.0, f"r{number}", "GET", 200, 0.0, None))
+        while f"route=r{number} " not in said:  # no end: the run would hang, and fail by its own limit
+            said += capsys.readouterr().err
+
+
+def test_a_warning_is_written_at_once_and_in_its_place(bundled: Bundled, capsys: pytest.CaptureFixture[str]) -> None:
+    bundled.PATIENCE = 3_600  # type: ignore[misc]
+    bundled.request(Request(1.25, "score", "POST", 200, 0.0123, "gazette"))
+    bundled.handle(logging.makeLogRecord({"name": "x", "levelno": 30, "levelname": "WARNING", "msg": "look", "a": 1}))
+    first, second = capsys.readouterr().err.splitlines()
+    words = "1970-01-01T00:00:01.250+00:00 info    request route=score method=POST status=200 ms=12.3 caller=gazette"
+    assert first == words
+    assert second.endswith(" warning look a=1")
+
+
+def test_lines_without_a_place_to_go_are_no_error(bundled: Bundled, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def write(self, _: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    bundled.request(Request(0.0, "score", "POST", 200, 0.0, None))
+    bundled.flush()
+
+
+def test_json_lines_hold_whatever_comes() -> None:
+    record = logging.makeLogRecord({"msg": "odd", "half": "\ud83d", "path": Path("/x"), "created": 1e9 + 0.5})
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["half"], line["path"]) == ("\ud83d", "/x")
+    assert datetime.fromisoformat(line["time"]) == datetime.fromtimestamp(1e9 + 0.5, UTC)
+
+
+def test_an_application_around_it_gets_records_of_its_own_logging() -> None:
+    program = """
+import logging
+handler = logging.StreamHandler()
+handler.setFormatter(logging.Formatter("%(name)s %(message)s %(route)s %(status)s"))
+logging.getLogger("moderation.access").addHandler(handler)
+logging.getLogger("moderation").setLevel("INFO")
+from starlette.testclient import TestClient
+from moderation import Policy, Scorer
+from moderation.server import create_app
+with TestClient(create_app(Scorer.load(), Policy.load())) as client:
+    client.post("/v1/score", json={"comment": {"text": "a"}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "moderation.access request score 200\n"

@@ -11,7 +11,19 @@ from starlette.responses import Response
 from moderation.server.answers import json_bytes
 
 Kind = Literal[
-    "invalid", "key", "origin", "rate", "busy", "large", "slow", "json", "signature", "internal", "missing", "method"
+    "invalid",
+    "key",
+    "origin",
+    "rate",
+    "busy",
+    "large",
+    "slow",
+    "json",
+    "signature",
+    "encoding",
+    "internal",
+    "missing",
+    "method",
 ]
 
 ECHOED = 100
@@ -26,6 +38,7 @@ TITLES: Mapping[Kind, str] = {
     "large": "The body is too large",
     "slow": "The body took too long to arrive",
     "json": "The body is not readable as JSON",
+    "encoding": "The body is packed in a way that is not read here",
     "signature": "The signature does not fit the body",
     "internal": "Internal error",
     "missing": "There is nothing at this address",

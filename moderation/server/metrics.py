@@ -25,7 +25,7 @@ ROUTES = (
     "analyze", "suggestscore", "batch", "discovery", "moderations", "coral", "score", "model",
     "queue", "appeals", "page", "other",
 )  # fmt: skip
-STATUSES = (200, 204, 400, 401, 403, 404, 405, 408, 413, 422, 429, 431, 499, 500, 503)
+STATUSES = (200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 431, 499, 500, 503)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BINS = 20
 """Steps of a score histogram."""

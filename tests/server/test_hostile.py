@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.server.running import Server, serving
@@ -17,6 +20,16 @@ from tests.server.running import Server, serving
 GOOD = b'{"comment": {"text": "a"}, "requestedAttributes": {"TOXICITY": {}}}'
 
 
+EVERY = {
+    "/v1alpha1/comments:analyze": json.loads(GOOD),
+    "/v1alpha1/comments:suggestscore": {
+        "comment": {"text": "a"},
+        "attributeScores": {"TOXICITY": {"summaryScore": {"value": 1}}},
+    },
+    "/v1/score": {"comment": {"text": "a"}},
+    "/v1/moderations": {"input": "a"},
+    "/coral/phase": {"comment": {"body": "a"}},
+}
 ENGLISH = json.loads(GOOD) | {"languages": ["en"]}
 
 
@@ -273,13 +286,15 @@ def test_strangers_hold_no_room_that_is_for_callers_with_a_key(keyed: Server) ->
     assert all(b"API key not valid" in reply for reply in replies)
 
 
-def test_a_large_batch_whose_first_part_has_a_known_key_is_read(keyed: Server) -> None:
-    body = ENGLISH | {"sessionId": "x" * 300_000}
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_batch_whose_first_part_has_a_known_key_is_read(keyed: Server, packed: bool) -> None:
+    body = ENGLISH | {"sessionId": secrets.token_hex(150_000)}
     part = "--b\nContent-Type: application/http\n\nPOST /v1alpha1/comments:analyze?key=secret-one HTTP/1.1\n\n{}\n"
     raw = (part.format(json.dumps(body)) * 3 + "--b--\n").encode()
-    reply = talk(
-        keyed, head("/batch", length=len(raw), more=f"Content-Type: multipart/mixed; boundary=b\r\n{CLOSE}") + raw
-    )
+    more = f"Content-Type: multipart/mixed; boundary=b\r\n{CLOSE}"
+    if packed:
+        raw, more = gzip.compress(raw), f"{more}Content-Encoding: gzip\r\n"
+    reply = talk(keyed, head("/batch", length=len(raw), more=more) + raw)
     assert status(reply) == 200
     assert reply.count(b"HTTP/1.1 200 OK") == 1 + 3
 
@@ -309,6 +324,27 @@ def test_large_parts_of_a_batch_keep_nobody_waiting(server: Server) -> None:
         answered += server.client.get("/health").status_code == 200
     assert status(replies[0]) == 200
     assert answered > 10 * parts
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_gzipped_bodies_are_unpacked_within_bounds(server: Server, path: str) -> None:
+    def post(body: bytes, encoding: str = "gzip") -> httpx.Response:
+        return server.client.post(path, content=body, headers={"content-encoding": encoding})
+
+    good = gzip.compress(json.dumps(EVERY[path]).encode())
+    for encoding in ("gzip", "X-Gzip"):
+        assert post(good, encoding).status_code in (200, 204)
+    assert post(json.dumps(EVERY[path]).encode(), "identity").status_code in (200, 204)
+    for broken in (b"", good[:-9], good + b"x", json.dumps(EVERY[path]).encode()):
+        assert post(broken).status_code == 400
+        assert "gzip" in post(broken).text
+    before = memory(server)
+    assert post(gzip.compress(b" " * (200 << 20))).status_code == 413
+    assert memory(server) - before < 64
+    for encoding in ("br", "gzip, gzip", "deflate"):
+        refused = post(good, encoding)
+        assert refused.status_code == 415
+        assert refused.headers["accept-encoding"] == "gzip"
 
 
 def test_clients_that_leave_are_no_error(server: Server) -> None:

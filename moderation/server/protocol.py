@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+_UPGRADE = re.compile(rb"\r\nUpgrade(?=[ \t]*:)", re.IGNORECASE)
 
 MAX_HEAD = 32 << 10
 """Bytes of a request line and its headers."""
@@ -39,7 +42,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count what belongs to the head, and keep its time."""
         went_on = self._in_head
-        super().data_received(data)
+        # An offer to upgrade may be passed over (RFC 9110, 7.8), but the parser stops at it and loses the body: so it
+        # gets a header of another name and the same length. No JSON has such a line, and nobody reads it elsewhere.
+        super().data_received(_UPGRADE.sub(b"\r\nX-Offer", data) if b"pgrade" in data else data)
         if self.transport.is_closing():
             return
         if not self._in_head:

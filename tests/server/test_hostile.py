@@ -347,6 +347,17 @@ def test_gzipped_bodies_are_unpacked_within_bounds(server: Server, path: str) ->
         assert refused.headers["accept-encoding"] == "gzip"
 
 
+@pytest.mark.parametrize("offer", ["h2c", "websocket"])
+def test_an_offer_to_upgrade_is_passed_over(server: Server, offer: str) -> None:
+    """Java's HttpClient makes one with every first request, and sends the body all the same."""
+    more = f"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\nUpgrade: {offer}\r\n"
+    first = head("/v1/score", length=24, more=more) + b'{"comment":{"text":"a"}}'
+    second = head("/v1/score", length=24, more=CLOSE) + b'{"comment":{"text":"a"}}'
+    assert talk(server, first, second).count(b"HTTP/1.1 200 OK") == 2
+    body_apart = talk(server, first[:-24], first[-24:] + second, pause=0.2)
+    assert body_apart.count(b"HTTP/1.1 200 OK") == 2
+
+
 def test_clients_that_leave_are_no_error(server: Server) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:

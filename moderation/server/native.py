@@ -16,7 +16,7 @@ from moderation.server.answers import json_answer
 from moderation.server.endpoint import Call, Endpoint
 from moderation.server.faults import Fault, convert, problem
 from moderation.server.sentences import Utf16
-from moderation.server.service import Service
+from moderation.server.service import Judged, Service
 
 Explain = Literal["flagged", "all", "none"]
 Offsets = Literal["code-points", "utf-16"]
@@ -157,6 +157,9 @@ def routes(service: Service) -> list[BaseRoute]:
         data = await call.json()
         comments, explain, offsets = read(data, most)
         judged = await service.assess("score", comments, explain=explain, told=_named(data, comments, service))
+        return await service.apart(comments, _answer, comments, judged, explain, offsets)
+
+    def _answer(comments: list[Comment], judged: Judged, explain: Explain, offsets: Offsets) -> Response:
         results = [result(*parts, explain, offsets) for parts in zip(comments, *judged, strict=True)]
         return json_answer(ScoreAnswer(service.scorer.model_id, service.policy.id, results))
 

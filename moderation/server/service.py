@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -30,6 +31,10 @@ logger = logging.getLogger("moderation.server")
 
 OnScored = Callable[[Sequence[Comment], Sequence[Score], Sequence[Verdict]], None]
 """Gets what was scored; called in a thread of its own after the answer, may block, may be called from several."""
+
+Judged = tuple[list[Score], list[Verdict], list[Explanation | None]]
+
+Result = TypeVar("Result")
 
 INLINE = 4_000
 """Characters that are scored at once; more goes to a thread, so that small requests do not wait behind it."""
@@ -75,7 +80,7 @@ class Service:
         *,
         explain: str = "flagged",
         told: Sequence[Comment] | None = None,
-    ) -> tuple[list[Score], list[Verdict], list[Explanation | None]]:
+    ) -> Judged:
         """Return score, verdict and explanation of each comment.
 
         Parameters
@@ -86,10 +91,7 @@ class Service:
         self.ready_to_tell()
         rows = await self.probabilities(route, [comment.text for comment in comments])
         scores = [self.score_of(comment, row) for comment, row in zip(comments, rows.tolist(), strict=True)]
-        if sum(len(comment.text) for comment in comments) <= INLINE // 4:
-            judged = self._judge(comments, scores, explain)
-        else:
-            judged = await to_thread.run_sync(self._judge, comments, scores, explain, limiter=self._limiter())
+        judged = await self.apart(comments, self._judge, comments, scores, explain)
         verdicts = [verdict for verdict, _ in judged]
         for verdict in verdicts:
             self.metrics.verdict(verdict.action)
@@ -99,6 +101,12 @@ class Service:
             own = [replace(score, comment_id=one.id) for score, one in zip(scores, told, strict=True)]
             self.tell(told, own, [replace(v, comment_id=one.id) for v, one in zip(verdicts, told, strict=True)])
         return scores, verdicts, [explanation for _, explanation in judged]
+
+    async def apart(self, comments: Sequence[Comment], work: Callable[..., Result], *given: Any) -> Result:
+        """Do work on comments that takes some times as long as their scores: at once for few, else in a thread."""
+        if sum(len(comment.text) for comment in comments) <= INLINE // 4:
+            return work(*given)
+        return await to_thread.run_sync(work, *given, limiter=self._limiter())
 
     def score_of(self, comment: Comment, row: list[float]) -> Score:
         """Return one comment's row of probabilities as a `Score`."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -14,6 +16,7 @@ from starlette.testclient import TestClient
 
 from moderation import Comment, Policy, Score, Scorer, Verdict
 from moderation.errors import PolicyError
+from moderation.explain import Explanation
 from moderation.server import Settings, create_app
 from tests.server.running import Server
 
@@ -248,6 +251,30 @@ def test_bodies_held_at_a_time_are_bounded(shipped: Scorer) -> None:
         for _ in range(50):  # what was held is given back
             assert client.post("/v1/score", json={"comment": {"text": "x" * 500}}).status_code == 200
     assert app.state.service.gate.held == 0
+
+
+def test_reasons_for_many_comments_are_sought_beside_the_event_loop(
+    shipped: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take seconds for a thousand long comments, and would keep every other request waiting."""
+    where: set[int] = set()
+    reasons = Explanation.reasons
+
+    def watched(self: Explanation, *given: Any) -> Any:
+        where.add(threading.get_ident())
+        return reasons(self, *given)
+
+    monkeypatch.setattr(Explanation, "reasons", watched)
+
+    async def ask(count: int) -> int:
+        transport = httpx.ASGITransport(create_app(shipped, Policy.load()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            body = {"comments": [{"text": RUDE}] * count, "explain": "all"}
+            return (await client.post("/v1/score", json=body)).status_code
+
+    assert asyncio.run(ask(1_000)) == 200
+    assert where
+    assert threading.get_ident() not in where
 
 
 def test_a_policy_for_other_labels_is_refused_at_the_start(shipped: Scorer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -17,7 +17,18 @@ from starlette.routing import BaseRoute
 from moderation.comment import Score
 from moderation.policy import Policy
 from moderation.scorer import Scorer
-from moderation.server import batch_multipart, coral, discovery, native, openai, operations, pages, perspective
+from moderation.server import (
+    batch_multipart,
+    coral,
+    discovery,
+    google,
+    native,
+    openai,
+    operations,
+    pages,
+    perspective,
+)
+from moderation.server.endpoint import Render
 from moderation.server.faults import Fault, problem
 from moderation.server.feedback import Feedback
 from moderation.server.keys import Keys, read_keys, read_secrets
@@ -28,6 +39,15 @@ from moderation.server.origins import Origins
 from moderation.server.score_map import ScoreMap
 from moderation.server.service import OnScored, Service
 from moderation.server.settings import Settings
+
+SHAPES: Mapping[str, Render] = {
+    "/v1alpha1/": google.render,
+    "/comments:": google.render,
+    "/batch": google.render,
+    "/$discovery/": google.render,
+    "/v1/moderations": openai.render,
+}
+"""The shape of errors below an address; all others are problem details."""
 
 logger = logging.getLogger("moderation.server")
 
@@ -123,7 +143,7 @@ def _middleware(service: Service) -> list[Middleware]:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Render what the router refuses as problem details."""
+    """Render what the router refuses in the shape of the protocol whose address was called."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         fault = Fault("method", 405, "this address takes another method", headers=error.headers)
@@ -131,7 +151,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
         fault = Fault("missing", 404, "there is nothing at this address")
     else:
         fault = Fault("invalid", error.status_code, str(error.detail), headers=error.headers)
-    return problem(fault)
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    return next((render for begin, render in SHAPES.items() if path.startswith(begin)), problem)(fault)
 
 
 def _lifespan(service: Service):  # type: ignore[no-untyped-def]

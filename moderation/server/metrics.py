@@ -116,7 +116,7 @@ class Metrics(Collector):
         yield _counter("moderation_comments", "Comments scored.", "route", ROUTES, part["comments"])
         yield _counter("moderation_verdicts", "Verdicts of the policy.", "action", ACTIONS, part["verdicts"])
         yield _counter("moderation_events", "What was out of the ordinary.", "event", EVENTS, part["events"])
-        info = GaugeMetricFamily("moderation_serving", "What is served; always 1.", labels=list(self.about))
+        info = GaugeMetricFamily("moderation_model_info", "What is served; always 1.", labels=list(self.about))
         info.add_metric(list(self.about.values()), 1)
         yield info
 

@@ -45,9 +45,10 @@ def document(service: Service) -> dict[str, Any]:
         out["components"]["securitySchemes"] = {
             "key": {"type": "apiKey", "in": "query", "name": "key"},
             "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            "google": {"type": "apiKey", "in": "header", "name": "X-Goog-Api-Key"},
             "bearer": {"type": "http", "scheme": "bearer"},
         }
-        out["security"] = [{"key": []}, {"header": []}, {"bearer": []}]
+        out["security"] = [{"key": []}, {"header": []}, {"google": []}, {"bearer": []}]
     return out
 
 
@@ -63,10 +64,14 @@ def _paths(service: Service) -> dict[str, Any]:
     score = _operation("Score comments", "", "ScoreAnswer", own, _SCORE, name="score")
     one_of = [{"$ref": f"#/components/schemas/{name}"} for name in ("ScoreMany", "ScoreOne")]
     score["requestBody"]["content"]["application/json"]["schema"] = {"oneOf": one_of}
+    ready = _read("Whether it can score now", "ready")
+    ready["responses"]["503"] = ready["responses"]["200"] | {"description": "As many requests wait as may"}
     analyze, suggest = "AnalyzeComment", "SuggestCommentScore"
     return {
         "/v1/score": {"post": score},
-        "/v1/model": {"get": _read("The model's passport, the policy, and the map to Perspective's scale", "model")},
+        "/v1/model": {
+            "get": _read("The model's passport, the policy, and the map to Perspective's scale", "model", guarded=True)
+        },
         "/v1alpha1/comments:analyze": {
             "post": _operation(
                 "Analyse a comment as the Perspective API does",
@@ -90,7 +95,7 @@ def _paths(service: Service) -> dict[str, Any]:
         },
         "/coral/phase": {"post": phase},
         "/health": {"get": _read("Whether the process lives", "health", "text/plain")},
-        "/ready": {"get": _read("Whether it can score now", "ready")},
+        "/ready": {"get": ready},
         "/metrics": {"get": _read("Counts for Prometheus", "metrics", "text/plain")},
     }
 
@@ -111,7 +116,7 @@ def _operation(
 ) -> dict[str, Any]:
     errors = {"400": "The request is not as it should be", "413": "The body is too large", "429": "The rate is used up"}
     errors |= {"401": "The key or signature is not known", "408": "The body came too slowly", "503": "Too busy"}
-    media = "application/problem+json" if error == "Problem" else "application/json"
+    errors |= {"403": "A web page of another origin called", "415": "The body is packed in another way than gzip"}
     return {
         "operationId": name,
         "summary": summary,
@@ -123,21 +128,26 @@ def _operation(
         },
         "responses": {
             "200": {"description": "The answer", "content": {"application/json": {"schema": _ref(response)}}},
-            **{
-                status: {"description": text, "content": {media: {"schema": _ref(error)}}}
-                for status, text in errors.items()
-            },
+            **_errors(errors, error),
         },
     }
 
 
-def _read(summary: str, name: str, media: str = "application/json") -> dict[str, Any]:
+def _read(summary: str, name: str, media: str = "application/json", *, guarded: bool = False) -> dict[str, Any]:
     schema = {"type": "object"} if media == "application/json" else {"type": "string"}
     content = {media: {"schema": schema}}
     return {
         "operationId": name,
         "summary": summary,
-        "responses": {"200": {"description": "The answer", "content": content}},
+        "responses": {"200": {"description": "The answer", "content": content}}
+        | (_errors({"401": "The key is not known", "429": "The rate is used up"}, "Problem") if guarded else {}),
+    }
+
+
+def _errors(texts: Mapping[str, str], shape: str) -> dict[str, Any]:
+    media = "application/problem+json" if shape == "Problem" else "application/json"
+    return {
+        status: {"description": text, "content": {media: {"schema": _ref(shape)}}} for status, text in texts.items()
     }
 
 

@@ -121,9 +121,7 @@ def test_keys_guard_our_routes(keyed: Server) -> None:
     assert refused.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize(
-    "path", ["/nowhere", "/v1/nowhere", "/v1alpha1/comments:other", "/docs/secrets", "/docs/..%2f..%2fapp.py"]
-)
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/nowhere", "/docs/secrets", "/docs/..%2f..%2fapp.py"])
 def test_an_unknown_address_is_a_problem(server: Server, path: str) -> None:
     response = server.client.get(path)
     assert response.status_code == 404
@@ -135,6 +133,22 @@ def test_another_method_is_a_problem(server: Server) -> None:
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
     assert response.json()["status"] == 405
+
+
+@pytest.mark.parametrize("path", ["/v1alpha1/comments:analyze", "/comments:analyze", "/batch", "/v1alpha1/nothing"])
+def test_what_the_router_refuses_of_perspective_has_googles_shape(server: Server, path: str) -> None:
+    response = server.client.get(path)
+    assert response.status_code in (404, 405)
+    assert response.json()["error"]["code"] == response.status_code
+    assert response.json()["error"]["status"] in ("NOT_FOUND", "UNIMPLEMENTED")
+    assert ("allow" in response.headers) == (response.status_code == 405)
+
+
+def test_what_the_router_refuses_of_moderations_has_openais_shape(server: Server) -> None:
+    response = server.client.get("/v1/moderations")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+    assert response.json()["error"]["type"] == "invalid_request_error"
 
 
 def test_security_headers(server: Server) -> None:

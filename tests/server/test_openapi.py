@@ -63,6 +63,16 @@ def test_the_document_is_kept(server: Server, path: str, method: str, mode: Gene
         call()
 
 
+def test_what_guards_every_scoring_route_is_documented(server: Server) -> None:
+    """Answers that no valid request gets, so that calling by the document does not find them missing."""
+    for path, method in OPERATIONS:
+        documented = set(document(server)["paths"][path][method.lower()]["responses"])
+        if method == "POST":
+            assert documented >= {"400", "401", "403", "408", "413", "415", "429", "503"}
+    assert set(document(server)["paths"]["/v1/model"]["get"]["responses"]) == {"200", "401", "429"}
+    assert set(document(server)["paths"]["/ready"]["get"]["responses"]) == {"200", "503"}
+
+
 def test_it_is_openapi_3_1(server: Server) -> None:
     found = server.client.get("/openapi.json").json()
     assert found["openapi"] == "3.1.0"

@@ -66,6 +66,23 @@ def test_metrics_count_requests_times_and_scores(tmp_path: Path) -> None:
     assert "pathetic" not in text
 
 
+def test_metrics_are_named_by_prometheus_conventions(server: Server) -> None:
+    families = list(text_string_to_metric_families(server.client.get("/metrics").text))
+    assert len({family.name for family in families}) == len(families)
+    for family in families:
+        assert re.fullmatch(r"moderation_[a-z_]+", family.name)
+        assert family.documentation.endswith(".")
+        names = {sample.name for sample in family.samples}
+        if family.type == "counter":
+            assert names <= {f"{family.name}_total"}
+        elif family.type == "histogram":
+            assert names == {f"{family.name}_{part}" for part in ("bucket", "count", "sum")}
+            assert {sample.labels["le"] for sample in family.samples if "le" in sample.labels} >= {"+Inf"}
+        else:
+            assert (family.type, family.name[-5:]) == ("gauge", "_info")
+            assert [sample.value for sample in family.samples] == [1]
+
+
 def test_logs_hold_no_text_and_no_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("top-secret gazette\n")
     with serving(tmp_path, "--api-keys", str(tmp_path / "keys"), "--log-format", "json") as server:

@@ -19,11 +19,14 @@ VOUCHED = 1 << 16
 """Bytes of a body by which its sender must have shown who it is, where its address and headers do not say it."""
 
 
-MOST_OPENED = 100_000
+MOST_PARTS = 100_000
 """Opening brackets and braces that any body may have, those in texts among them."""
 
-BYTES_OPENED = 32
+BYTES_PART = 32
 """A larger body may have one for so many bytes."""
+
+QUOTES = 8
+"""Quotes that count as much as one."""
 
 
 async def read_body(
@@ -115,12 +118,11 @@ def parse_json(raw: bytes) -> Any:
     """Read a body as JSON, whatever its Content-Type; raise a `Fault` that names the place and never quotes.
 
     Refused are invalid UTF-8, NaN and infinities, a key that stands twice in one object (which of the two is meant
-    nobody can tell), nesting beyond what the parser can follow, and more lists and objects than any request has, which
-    take twenty times the room of the text.
+    nobody can tell), nesting beyond what the parser can follow, and more lists, objects and strings than any request
+    has, which take up to twenty times the room of the text.
     """
-    most = max(MOST_OPENED, len(raw) // BYTES_OPENED)
-    if raw.count(b"[") + raw.count(b"{") > most:
-        raise Fault("json", 400, f"body: expected at most {most:,} opening brackets for its length")
+    if raw.count(b"[") + raw.count(b"{") + raw.count(b'"') // QUOTES > max(MOST_PARTS, len(raw) // BYTES_PART):
+        raise Fault("json", 400, "body: expected longer texts, got next to nothing but brackets and quotes")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

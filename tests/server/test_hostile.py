@@ -366,8 +366,15 @@ def test_large_parts_of_a_batch_keep_nobody_waiting(server: Server) -> None:
     assert answered > 10 * 4
 
 
-def test_brackets_in_texts_are_no_lists(server: Server) -> None:
-    body = {"comments": [{"text": "[[{{ smile }}]] " * 20}] * 1_000}
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b'"a",', b'"abcde",', b'{"a":""},'])
+def test_bodies_of_next_to_nothing_are_refused_before_they_are_parsed(server: Server, piece: bytes) -> None:
+    refused = server.client.post("/v1/score", content=b"[" + piece * 2_000_000 + b"1]")
+    assert refused.status_code == 400
+    assert "brackets and quotes" in refused.json()["detail"]
+
+
+def test_brackets_and_quotes_in_texts_are_no_lists(server: Server) -> None:
+    body = {"comments": [{"text": '[[{{ "smile", "said" he }}]] ' * 20}] * 1_000}
     assert server.client.post("/v1/score", json=body).status_code == 200
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 from starlette.responses import Response
@@ -98,5 +98,7 @@ def convert(data: Any, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `")
         message, path = message[: 2 * ECHOED], place.rstrip("`").removeprefix("$").removeprefix(".")[: 2 * ECHOED]
+        if message.startswith("Invalid enum value") and (allowed := get_args(get_type_hints(kind).get(path))):
+            message = f"Expected {' or '.join(map(repr, allowed))}, got {message.removeprefix('Invalid enum value ')}"
         where = f"{path}: " if path else ""
         raise Fault("invalid", 400, where + message[:1].lower() + message[1:], path=path) from None

@@ -82,7 +82,12 @@ def test_one_path_for_one_and_many(server: Server) -> None:
         ({"comments": [{"id": "a"}]}, "comments[0]", "text"),
         ({"comment": {"text": "a", "colour": "red"}}, "comment", "colour"),
         ({"comment": {"text": "a"}, "comments": []}, "", "comments"),
-        ({"comment": {"text": "a"}, "explain": "some"}, "explain", "some"),
+        ({"comment": {"text": "a"}, "explain": "some"}, "explain", "expected 'flagged' or 'all' or 'none', got 'some'"),
+        (
+            {"comments": [{"text": "a"}], "offsets": "bytes"},
+            "offsets",
+            "expected 'code-points' or 'utf-16', got 'bytes'",
+        ),
         ({"comment": None}, "comment", "object"),
         ({"comments": [{"text": "a"}] * 1_001}, "comments", "at most 1000, got 1001"),
     ],

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import sys
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
 LogFormat = Literal["text", "json"]
+
+PIPE_BUF: int = getattr(select, "PIPE_BUF", 4_096)  # Windows has none, and one worker
 
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
@@ -155,9 +158,24 @@ class Bundled(logging.Handler):
         with self._writing, suppress(OSError, ValueError):  # standard error may be gone, and then there is no telling
             waiting = [self._lines.popleft() for _ in range(len(self._lines))]
             lines = [line if isinstance(line, str) else form.format_request(line) for line in waiting]
-            if lines:
-                sys.stderr.write("\n".join([*lines, ""]))
+            for text in _together(lines):
+                sys.stderr.write(text)
                 sys.stderr.flush()
+
+
+def _together(lines: Sequence[str]) -> Iterator[str]:
+    """Yield texts of whole lines that a pipe keeps together, for the workers of a server write to the same one."""
+    some: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line.encode("utf-8", "backslashreplace")) + 1
+        if some and size + length > PIPE_BUF:
+            yield "\n".join([*some, ""])
+            some, size = [], 0
+        some.append(line)
+        size += length
+    if some:
+        yield "\n".join([*some, ""])
 
 
 Note = Callable[[Request], object]

@@ -14,6 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from select import PIPE_BUF
 
 import pytest
 import requests
@@ -81,6 +82,31 @@ def test_a_warning_is_written_at_once_and_in_its_place(bundled: Bundled, capsys:
     words = "1970-01-01T00:00:01.250+00:00 info    request route=score method=POST status=200 ms=12.3 caller=gazette"
     assert first == words
     assert second.endswith(" warning look a=1")
+
+
+def test_no_line_of_one_worker_is_cut_by_another(bundled: Bundled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers share a pipe, which keeps a write together up to a length: so it gets whole lines up to that length."""
+    written: list[str] = []
+
+    class Pipe:
+        def write(self, text: str) -> None:
+            written.append(text)
+
+        def flush(self) -> None:
+            written.append("")
+
+    bundled.PATIENCE = 3_600  # type: ignore[misc]
+    monkeypatch.setattr(sys, "stderr", Pipe())
+    for number in range(1_000):
+        bundled.request(Request(0.0, f"r{number}", "GET", 200, 0.0, "ü" * (number % 300)))
+    bundled.request(Request(0.0, "long", "GET", 200, 0.0, "x" * 10_000))
+    bundled.flush()
+    texts, flushes = written[::2], written[1::2]
+    assert set(flushes) == {""}  # each by itself
+    assert all(text.endswith("\n") for text in texts)
+    assert all(len(text.encode()) <= PIPE_BUF for text in texts if "long" not in text)
+    assert "".join(texts).count("route=") == 1_001
+    assert len(texts) < 250
 
 
 def test_lines_without_a_place_to_go_are_no_error(bundled: Bundled, monkeypatch: pytest.MonkeyPatch) -> None:

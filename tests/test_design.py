@@ -131,3 +131,13 @@ def test_the_curve_grows_with_our_own_comments() -> None:
     assert [point["comments"] for point in found][1] == 200
     assert 30 <= found[0]["comments"] <= 50
     assert found[1]["auc"] > 0.95
+
+
+def test_the_curve_grows_with_public_comments() -> None:
+    table = table_of([*town(200), *town(300, "public"), *town(20, part="tune"), *town(60, "fox_news", "test", seed=1)])
+    settings = TrainSettings(min_rows_words=2, min_rows_chars=2, sharing=SharingSettings(10, 1.0, 5, 3))
+    found = learning_curve(table, settings, FitSettings(), "incitement", [100, 10_000], grow="public")
+    assert [point["comments"] for point in found] == [100, 300]
+    assert set(found[0]["sets"]) == {"fox_news"}
+    assert found[1]["sets"]["fox_news"] > 0.95
+    assert found[0]["pairs"] == (0, 0)

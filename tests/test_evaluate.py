@@ -240,6 +240,7 @@ def run(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
         (["crossval", "--word-ngrams", "2", "1"], "--word-ngrams: expected 1 <= fewest <= most <= 8, got 2 1"),
         (["crossval", "--label", "nonsense"], "--label: expected incitement, abuse, threat"),
         (["curve", "--label", "nonsense"], "--label: expected incitement, abuse, threat"),
+        (["curve", "--grow", "theirs"], "--grow: expected own, public, got 'theirs'"),
         (["curve", "--sizes", "100,many"], "--sizes: expected whole numbers from 1, got '100,many'"),
         (["crossval", "-C", "0"], "-C: expected a number above 0, got 0"),
         (["crossval", "--own-factor", "nan"], "--own-factor: expected a number above 0, got nan"),
@@ -361,6 +362,22 @@ def test_evasion_is_measured_on_our_own_comments() -> None:
     found = evasion_table(WordCounter("burn", "please", "everything"), own_table())
     assert found["clean"] == {"incitement recall": 1.0, "abuse recall": 1.0, "harmless flagged": 0.0}
     assert found["look-alikes"]["incitement recall"] == 0.0
+
+
+def test_a_trial_converges_as_far_as_the_shipped_model(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[TrainSettings] = []
+
+    def keep(_: Table, settings: TrainSettings, __: str, *, jobs: int) -> dict[str, object]:
+        tried.append(settings)
+        return {"own": 0.5, "pairs": 0.5, "others": 0.5, "folds": {}}
+
+    monkeypatch.setattr("training.crossval.cross_validate", keep)
+    datasets = str(Path(request.config.rootpath) / "datasets")
+    assert run(["crossval", "--corpora", str(tmp_path), "--datasets", datasets, "-j", "1"], monkeypatch) == 0
+    assert tried[0].fit.tolerance == TrainSettings().fit_violence.tolerance
+    assert tried[0].fit == TrainSettings().fit_violence
 
 
 def test_cross_validation_says_when_there_is_no_fold() -> None:

@@ -19,7 +19,7 @@ from moderation.text import normalise
 from tests.conftest import ROOT
 from training import extract
 from training.columns import ROWS_AT_ONCE, Columns
-from training.fit import FitSettings, corpus_weights, fit_head
+from training.fit import FitSettings, corpus_weights, fit_head, naive_bayes_scale
 from training.own import read_authored
 from training.pipeline import BLOCKS, build_vectorisers, fit_vectorisers, vocabulary
 
@@ -116,6 +116,8 @@ def test_columns_multiply_as_if_written_out(jobs: int) -> None:
     assert columns.shape == whole.shape
     assert_allclose(columns @ weights, whole @ weights, rtol=1e-5, atol=1e-5)
     assert_allclose(columns.rmatvec(rows), whole.T @ rows, rtol=1e-4, atol=1e-3)
+    plain = sp.hstack([words, chars], format="csr")
+    assert_allclose(columns.presence(rows), (plain != 0).T.astype(float) @ rows, rtol=1e-6, atol=1e-6)
 
 
 def test_nothing_of_the_matrix_is_copied() -> None:
@@ -135,22 +137,32 @@ def test_the_number_of_threads_does_not_change_a_bit() -> None:
     assert_array_equal(one, many)
 
 
-@pytest.mark.parametrize(("jobs", "stretch"), [(1, ROWS_AT_ONCE), (2, ROWS_AT_ONCE), (1, 64)])
-def test_a_head_has_the_optimum_of_scikit_learn(jobs: int, stretch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("jobs", "stretch", "share"),
+    [(1, ROWS_AT_ONCE, 0.0), (2, ROWS_AT_ONCE, 0.0), (1, 64, 0.0), (1, ROWS_AT_ONCE, 0.7), (1, 64, 0.7)],
+)
+def test_a_head_has_the_optimum_of_scikit_learn(
+    jobs: int, stretch: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("training.columns.ROWS_AT_ONCE", stretch)  # 64: it starts where coarser solutions end
     words, chars, sharing, whole = made(3_000, 3)
     random = np.random.default_rng(4)
     truth = (whole @ random.normal(size=whole.shape[1]) + random.normal(size=3_000) > 0).astype(np.int8)
     truth[random.random(3_000) < 0.2] = -1
     corpora = np.array(["authored", "news"])[(np.arange(3_000) > 400).astype(int)]
-    chosen = FitSettings(inverse_strength=2.0, tolerance=1e-8, most_steps=2_000)
-    found, intercept = fit_head(Columns([[words, chars]], sharing), truth, corpora, chosen, jobs=jobs)
+    chosen = FitSettings(inverse_strength=2.0, naive_bayes=share, tolerance=1e-8, most_steps=2_000)
+    columns = Columns([[words, chars]], sharing)
+    found, intercept = fit_head(columns, truth, corpora, chosen, jobs=jobs)
 
     known, kinds = truth >= 0, np.unique(corpora, return_inverse=True)[1]
     one_hot = sp.csr_matrix(np.eye(2)[kinds])
     weights = corpus_weights(corpora[known], chosen.corpus_power, chosen.own_factor)
     reference = LogisticRegression(C=2.0, tol=1e-8, max_iter=2_000)
-    reference.fit(sp.hstack([whole.astype(float), one_hot]).tocsr()[known], truth[known], sample_weight=weights)
-    assert_allclose(found, reference.coef_[0][:-2], atol=1e-3)
+    counts = np.zeros(3_000)
+    counts[known] = weights
+    scale = naive_bayes_scale(columns, truth == 1, counts, share)
+    scaled = sp.hstack([whole.astype(float) @ sp.diags(scale), one_hot]).tocsr()
+    reference.fit(scaled[known], truth[known], sample_weight=weights)
+    assert_allclose(found, scale * reference.coef_[0][:-2], atol=1e-3)
     offset = np.average(reference.coef_[0][-2:][kinds[known]], weights=weights)
     assert_allclose(intercept, reference.intercept_[0] + offset, atol=1e-3)

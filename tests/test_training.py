@@ -17,8 +17,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from moderation import Scorer
 from moderation.text import normalise
 from training.calibrate import fit_platt
+from training.columns import Columns
 from training.corpora import LABELS, Corpus, Row, load_registry
-from training.fit import FitSettings, corpus_weights, fit_head, fit_heads
+from training.fit import FitSettings, corpus_weights, fit_head, fit_heads, naive_bayes_scale
 from training.measures import calibration_error, rate_weights
 from training.splits import HeldBack, Table, assemble, assign_part, copy_key
 from training.train import TrainSettings, gather
@@ -149,6 +150,17 @@ def test_corpora_of_different_rates_do_not_bend_the_weights() -> None:
     assert weights[0] > 1.3
     alone, _ = fit_head(matrix, labels, np.repeat("one", size), FitSettings(inverse_strength=10))
     assert abs(weights[1]) < abs(alone[1]) / 1.5
+
+
+def test_columns_that_tell_nothing_are_held_back() -> None:
+    # Two columns mark the label and its absence, one stands everywhere, one in a single row; the last is a shared one.
+    labels = np.tile([True, False], 50)
+    matrix = np.column_stack([labels, ~labels, np.ones(100), np.arange(100) == 0]).astype(np.float32)
+    columns = Columns([[sp.csr_matrix(matrix)]], sp.csr_matrix(np.ones((4, 1))))
+    marks, absence, everywhere, once, shared = naive_bayes_scale(columns, labels, np.ones(100), 0.8)
+    assert min(marks, absence) > 1 > once > everywhere >= 0.2
+    assert shared == 1
+    assert_array_equal(naive_bayes_scale(columns, labels, np.ones(100), 0.0), 1)
 
 
 def test_unknown_labels_do_not_count() -> None:

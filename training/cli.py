@@ -115,6 +115,9 @@ def crossval(
     char_ngrams: Annotated[tuple[int, int], typer.Option("--char-ngrams", help="Fewest and most characters.")] = (2, 6),
     inverse_strength: Annotated[float, typer.Option("-C", help="Inverse of the regularisation.")] = 2.0,
     own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 2.0,
+    naive_bayes: Annotated[
+        float, typer.Option("--naive-bayes", min=0, max=1, help="How far columns are scaled by naive-Bayes weights.")
+    ] = 0.5,
     most: Annotated[int, typer.Option("--most", min=1, help="Rows of each public corpus.")] = 4_000,
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),
@@ -133,7 +136,7 @@ def crossval(
     fit = FitSettings(
         inverse_strength=_above_zero("-C", inverse_strength),
         own_factor=_above_zero("--own-factor", own_factor),
-        tolerance=1e-2,
+        naive_bayes=naive_bayes,
     )
     settings = TrainSettings(features=features, fit=fit, min_rows_words=3, min_rows_chars=5)
     registry = load_registry(datasets / "registry.toml")
@@ -148,20 +151,22 @@ def crossval(
 @app.command()
 def curve(
     label: Annotated[str, typer.Option("--label", help="Label to draw the curve of.")] = "incitement",
-    sizes: Annotated[str, typer.Option("--sizes", help="Numbers of our own comments.")] = "1000,2000,4000,8000,16000",
+    grow: Annotated[str, typer.Option("--grow", help="Whose comments grow in number: own or public.")] = "own",
+    sizes: Annotated[str, typer.Option("--sizes", help="Numbers of comments.")] = "1000,2000,4000,8000,16000",
     most: Annotated[int, typer.Option("--most", min=1, help="Rows of each public corpus.")] = 4_000,
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
 ) -> None:
-    """Train on ever more of our own comments, and measure on those held back; the last line has all of them."""
+    """Train on ever more comments, and measure on those held back; the last line has all of them."""
     from training.corpora import LABELS, find_corpora, load_registry
     from training.crossval import cap
-    from training.curve import learning_curve
+    from training.curve import GROWING, learning_curve
     from training.train import VIOLENCE, TrainSettings, gather
 
-    if label not in LABELS:
-        raise InputError(f"--label: expected {', '.join(LABELS)}, got {label!r}")
+    for option, value, allowed in (("--label", label, LABELS), ("--grow", grow, GROWING)):
+        if value not in allowed:
+            raise InputError(f"{option}: expected {', '.join(allowed)}, got {value!r}")
     if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes.split(",")):
         raise InputError(f"--sizes: expected whole numbers from 1, got {sizes!r}")
     settings, registry = TrainSettings(min_rows_words=3, min_rows_chars=6), load_registry(datasets / "registry.toml")
@@ -169,9 +174,10 @@ def curve(
     fit = settings.fit_violence if label in VIOLENCE else settings.fit
     counts = [*map(int, sizes.split(",")), len(table.rows)]
     with _in_one_sentence():
-        for point in learning_curve(table, settings, fit, label, counts, jobs=jobs):
+        for point in learning_curve(table, settings, fit, label, counts, grow=grow, jobs=jobs):
             right, pairs = point["pairs"]
-            typer.echo(f"{point['comments']:>7,} comments: AUC {point['auc']:.3f}, pairs {right}/{pairs}")
+            sets = "".join(f", {name} {auc:.3f}" for name, auc in point["sets"].items())
+            typer.echo(f"{point['comments']:>7,} comments: own AUC {point['auc']:.3f}, pairs {right}/{pairs}{sets}")
 
 
 @app.command()

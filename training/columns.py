@@ -63,6 +63,15 @@ class Columns(LinearOperator):  # type: ignore[misc]
         """How many stretches of rows are read."""
         return len(self._slices)
 
+    def presence(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return, for each column but the shared ones, the sum of `rows` over the rows in which it stands."""
+        sums = [np.zeros(width) for width in self.widths]
+        for first, last, blocks in self._slices:
+            for (block, _), total in zip(blocks, sums, strict=True):
+                values = np.repeat(rows[first:last], np.diff(block.indptr))
+                total += np.bincount(block.indices, values, len(total))
+        return np.concatenate(sums)
+
     def _matvec(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.asarray(weights, dtype=np.float64).ravel()
         features = weights[: sum(self.widths)].copy()

@@ -72,7 +72,9 @@ class TrainSettings:
     """In how many texts a character n-gram must stand."""
     fit: FitSettings = field(default_factory=FitSettings)
     """How the heads are fitted that public corpora teach well."""
-    fit_violence: FitSettings = field(default_factory=lambda: FitSettings(inverse_strength=2.0, own_factor=2.0))
+    fit_violence: FitSettings = field(
+        default_factory=lambda: FitSettings(inverse_strength=2.0, own_factor=2.0, naive_bayes=0.5)
+    )
     """How those of `VIOLENCE` are fitted, which our own comments teach best."""
     base_rates: Mapping[str, float] = field(default_factory=lambda: dict(BASE_RATES))
     """Share of comments that carry each label, for calibration."""

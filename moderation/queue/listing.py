@@ -18,6 +18,7 @@ from moderation.errors import InputError, NotFound
 from moderation.queue.columns import Moment
 from moderation.queue.database import Database
 from moderation.queue.rows import (
+    DECIDABLE,
     MAX_REASONS,
     SECOND,
     WAITING,
@@ -235,7 +236,8 @@ _RECORD = (
     .group_by(comments.c.state, comments.c.waiting)
 )
 _TALLIES = select(tallies.c.site, tallies.c.label, tallies.c.place, tallies.c.n).where(tallies.c.n != 0)
-_OPEN_APPEALS = select(func.count()).where(appeals.c.state == "open")
+_APPEALED = select(func.count()).join_from(appeals, comments, comments.c.id == appeals.c.comment_id)
+_OPEN_APPEALS = _APPEALED.where(*DECIDABLE)
 _CLAIMED = select(func.count()).where(comments.c.claimed_by.is_not(None), comments.c.claimed_until > bindparam("now"))
 _OWN = (
     select(comments.c.site, func.count().label("n"))

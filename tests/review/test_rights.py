@@ -245,3 +245,22 @@ def test_exports(client: httpx.Client, site: Site) -> None:
     assert "DECISION_GROUND_INCOMPATIBLE_CONTENT" in client.get("/export/statements.jsonl").text
     assert client.get("/export/passwords").status_code == 404
     assert len(site.store.people.audit(kind="exported")) == 3
+
+
+def test_appeals_do_not_tell_the_second_reviewer_what_the_first_decided(client: httpx.Client, site: Site) -> None:
+    site.put(Comment("twice", "You stupid, lying pig."), intake=Intake(sample=0, double=1))
+    twice = site.store.listing.find("gazette", "twice")
+    assert twice is not None
+    site.store.desk.decide("bob", twice, Ruling("reject", reason="ABUSE"))
+    second = site.store.desk.decide("sue", twice, Ruling("reject", reason="ABUSE")).past.ref
+    appeal = site.store.appeals.open("gazette", "twice", statement="It was a joke.")
+    sign_in(client, "ada")
+    assert "lying pig" in client.get("/appeals").text
+    assert client.get(f"/appeals/{appeal.ref}").status_code == 200
+    site.store.desk.undo("sue", second)
+    assert "lying pig" not in client.get("/appeals").text
+    entered = client.post("/appeals", data={"csrf": csrf(client), "site": "gazette", "id": "twice"})
+    answers = [entered, client.get(f"/appeals/{appeal.ref}"), client.get("/find", params={"reference": "AAAAA-AAAAA"})]
+    assert [answer.status_code for answer in answers] == [409, 409, 404]
+    for answer in answers[:2]:
+        assert "waits for a decision" in answer.text and "rejected" not in answer.text

@@ -18,7 +18,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from moderation.errors import Forbidden, InputError, ModerationError, NotFound, StoreError
+from moderation.errors import (
+    AlreadyDecided,
+    ClaimTaken,
+    CommentChanged,
+    Forbidden,
+    InputError,
+    ModerationError,
+    NotFound,
+    StoreError,
+)
 from moderation.policy import Policy
 from moderation.queue import Session, Store, User
 from moderation.queue.people import Role
@@ -245,7 +254,8 @@ def failed(visit: Visit, error: ModerationError) -> Response:
         if visit.scripted:
             response = visit.json({"error": detail, "by": getattr(error, "by", None)}, error.status)
         else:
-            response = visit.render("error.html", error.status, detail=detail, code=error.status)
+            faster = isinstance(error, AlreadyDecided | ClaimTaken | CommentChanged)
+            response = visit.render("error.html", error.status, detail=detail, code=error.status, faster=faster)
     except StoreError:  # the page's own frame needs the store
         response = HTMLResponse(f"<p>{error.status}: the queue's database cannot be used now.</p>", 503, HEADERS)
     response.headers.update(headers)

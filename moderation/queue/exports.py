@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import aliased
 
 from moderation.comment import Automation
@@ -35,7 +35,8 @@ class Exports:
     """Streams decisions, oldest first; each call reads the database a chunk at a time.
 
     `since` takes in decisions from that time on, `site` those of one site. Decisions that were undone, and those that
-    another decision has replaced, are left out: what comes is where each comment stands.
+    another decision has replaced, are left out: what comes is where each comment stands. So is the first decision on a
+    text that a second person has yet to look at, who may read exports, too; it comes once both are there.
     """
 
     def __init__(self, database: Database, reasons: Mapping[str, Reason]) -> None:
@@ -143,6 +144,7 @@ class Exports:
             .join(versions, read_on)
             .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
             .where(decisions.c.act != "undo", undoing.c.id.is_(None), ~replaced)
+            .where(or_(comments.c.waiting != 2, decisions.c.version != comments.c.version))
             .order_by(decisions.c.id)
             .limit(CHUNK)
         )  # fmt: skip

@@ -162,3 +162,17 @@ def test_more_than_a_chunk(store: Store) -> None:
     store.arrivals.put([incoming(n, 0.3) for n in range(1_100)], site="gazette", intake=PLAIN)
     store.bulks.act("ada", Filter(), Ruling("approve"))
     assert sum(1 for _ in store.exports.records()) == 1_100
+
+
+def test_a_first_decision_is_exported_with_the_second(store: Store) -> None:
+    store.arrivals.put([incoming(1), incoming(2)], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, Ruling("reject", reason="ABUSE"))
+    for write in (store.exports.jsonl, store.exports.statements):
+        assert lines(write()) == []
+    assert b"".join(store.exports.csv()).count(b"\n") == 1
+    store.desk.decide("bob", 1, Ruling("reject", reason="ABUSE"))
+    assert [record["id"] for record in store.exports.records()] == ["c1"]
+    store.arrivals.put([incoming(1, text="I take it back")], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, Ruling("approve"))
+    [old] = store.exports.records()  # what was decided on the text before the edit is no secret
+    assert (old["decision"]["act"], old["text"]) == ("reject", "text 1 you clown")

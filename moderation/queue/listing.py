@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or_, select
@@ -339,12 +339,18 @@ def _mark(value: Any, number: int) -> str:
 
 
 def _cursor(after: str, column: Any) -> tuple[Any, int]:
+    """Read what `_mark` wrote; raise `InputError` for what no row of either database can have."""
     try:
         value, number = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if isinstance(column.type, Moment):
-            value = datetime.fromisoformat(value)
-        elif type(value) not in (int, float):
+        if type(number) is not int or not 0 <= number < 1 << 63:
             raise ValueError
-        return value, int(number)
-    except (ValueError, TypeError, binascii.Error, UnicodeEncodeError):
+        if isinstance(column.type, Moment):
+            when = datetime.fromisoformat(value)
+            if when.tzinfo is None:
+                raise ValueError
+            return when.astimezone(UTC), number
+        if type(value) not in (int, float) or not isfinite(value):
+            raise ValueError
+        return float(value), number
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise InputError("after: expected the end of a page, as it was given") from None

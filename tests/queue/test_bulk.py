@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from sqlalchemy import select
 
@@ -205,7 +207,24 @@ def test_a_filter_checks_its_values(bad: dict[str, object]) -> None:
         Filter(**bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("after", ["x", "!!", "bnVsbA", "WyJhIiwxXQ", "é"])
+def cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "x", "!!", "bnVsbA", "WyJhIiwxXQ", "é",
+        *map(cursor, ["[1,9223372036854775808]", "[1,-1]", "[1,1e999]", "[NaN,1]", f"[1{'0' * 400},1]", "[true,1]",
+                      "[1,1.5]", "[" * 100_000, f"[1,{'9' * 5_000}]"]),
+    ],
+)  # fmt: skip
 def test_a_broken_cursor_is_the_clients_fault(filled: Store, after: str) -> None:
     with pytest.raises(InputError, match="after"):
         filled.listing.page(after=after)
+
+
+@pytest.mark.parametrize("when", ["2026-03-04T09:00:00", "2026-03-04", "yesterday", "0001-01-01T00:00:00+23:59"])
+def test_a_cursor_holds_a_time_that_the_database_knows(filled: Store, when: str) -> None:
+    with pytest.raises(InputError, match="after"):
+        filled.listing.page(order="oldest", after=cursor(f'["{when}",1]'))

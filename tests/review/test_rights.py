@@ -264,3 +264,18 @@ def test_appeals_do_not_tell_the_second_reviewer_what_the_first_decided(client: 
     assert [answer.status_code for answer in answers] == [409, 409, 404]
     for answer in answers[:2]:
         assert "waits for a decision" in answer.text and "rejected" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/comments/{}", "/appeals/{}", "/comments/{}/thread", "/?article={}", "/?after={}"])
+@pytest.mark.parametrize("digits", [19, 20, 5_000])
+def test_huge_numbers_are_the_clients_fault(client: httpx.Client, path: str, digits: int) -> None:
+    sign_in(client, "ada")
+    assert 400 <= client.get(path.format("9" * digits)).status_code < 500
+
+
+def test_a_huge_version_is_the_clients_fault(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    site.store.desk.take("ada", 3)
+    form = {"act": "approve", "csrf": csrf(client), "version": "9" * 5_000}
+    assert client.post("/comments/3/decide", data=form).status_code == 400
+    assert not site.store.listing.decisions()

@@ -15,8 +15,8 @@ def routes(room: Room) -> list[BaseRoute]:
     return [
         Route("/appeals", Door(room, appeals), methods=["GET"]),
         Route("/appeals", Door(room, enter), methods=["POST"]),
-        Route("/appeals/{ref:int}", Door(room, appeal), methods=["GET"]),
-        Route("/appeals/{ref:int}/decide", Door(room, decide), methods=["POST"]),
+        Route("/appeals/{ref}", Door(room, appeal), methods=["GET"]),
+        Route("/appeals/{ref}/decide", Door(room, decide), methods=["POST"]),
     ]
 
 

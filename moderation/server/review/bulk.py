@@ -25,7 +25,7 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/bulk", Door(room, bulk), methods=["GET"]),
         Route("/bulk/preview", Door(room, preview), methods=["GET"]),
         Route("/bulk", Door(room, act), methods=["POST"]),
-        Route("/bulk/{ref:int}/undo", Door(room, undo), methods=["POST"]),
+        Route("/bulk/{ref}/undo", Door(room, undo), methods=["POST"]),
     ]
 
 

@@ -61,6 +61,7 @@ class _Made:
 _ACCOUNT = select(users.c.id, users.c.name, users.c.role).where(
     users.c.name == bindparam("name"), users.c.disabled.is_(False)
 )
+_OWN = select(comments.c.id).where(comments.c.claimed_by == bindparam("user"))
 _GIVE_BACK = (
     update(comments)
     .where(comments.c.claimed_by == bindparam("user"), comments.c.id.not_in(bindparam("but", expanding=True)))
@@ -126,6 +127,8 @@ class Desk:
         with self._database.write(durable=False) as connection:
             now = self._database.now()
             user = self._user(connection, moderator)
+            if not self._database.is_sqlite:  # own ones are waited for, not passed over, when they are scored anew
+                lock(connection, connection.scalars(_OWN, {"user": user.id}))
 
             def some(whose: str, order: Order, most: int, but: Sequence[int] = ()) -> list[int]:
                 asked = {"user": user.id, "now": now, "most": most, "but": list(but)}

@@ -19,6 +19,7 @@ from moderation.errors import (
     NotFound,
 )
 from moderation.queue import Filter, Intake, Item, Ruling, Store
+from moderation.queue.outcome import lock
 from moderation.queue.schema import decisions
 from tests.queue.conftest import PLAIN, Clock, incoming
 from tests.queue.recount import check
@@ -372,3 +373,16 @@ def test_only_who_can_decide_takes_a_comment(store: Store) -> None:
     store.desk.decide("bob", 1, APPROVE)
     assert store.desk.take("ada", 1).claimed_by is None
     assert store.desk.take("sue", 1).claimed_by == "sue"
+
+
+def test_a_comment_on_the_screen_stays_while_it_is_scored_anew(filled: Store) -> None:
+    if filled.database.is_sqlite:
+        pytest.skip("on SQLite one transaction writes at a time")
+    before = [item.ref for item in filled.desk.claim("ada", hold=3)]
+    with ThreadPoolExecutor(1) as pool:
+        with filled.database.write() as connection:
+            lock(connection, before[:2])  # as `Arrivals` does while it scores them anew
+            again = pool.submit(filled.desk.claim, "ada", hold=3)
+            with pytest.raises(TimeoutError):
+                again.result(0.5)
+        assert [item.ref for item in again.result(30)] == before

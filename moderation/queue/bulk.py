@@ -210,10 +210,10 @@ class Bulks:
         if not still:
             return
         now = self._database.now()
-        after = {
-            row.id: standing(row.base, row.double, [d for d in made_on[row.id] if d.id != number[row.id]]).state
-            for row in still
-        }
+        after = {}
+        for row in still:
+            left = [one for one in made_on[row.id] if one.id != number[row.id]]
+            after[row.id] = standing(row.base, row.double, left, erased=row.erased is not None).state
         values = decision_values(connection, still, user, Ruling("undo"), "undo", now, "queued")
         for one in values:
             one |= {"undoes": number[one["comment_id"]], "after": after[one["comment_id"]]}

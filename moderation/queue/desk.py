@@ -212,9 +212,9 @@ class Desk:
         revise : decide anew on what is decided: one's own decision, or, as a senior, anybody's
 
         Raises, without effect: `InputError` for an incomplete ruling, `NotFound`, `ClaimTaken` when another moderator
-        has the comment before them, `AlreadyDecided` when somebody was faster, `CommentChanged` when the text was
-        edited since it was read, `KeyReused` when the key stood for another request, `Forbidden` when the role does
-        not allow it.
+        has the comment before them, `AlreadyDecided` when somebody was faster, `Conflict` when it was erased,
+        `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood for another request,
+        `Forbidden` when the role does not allow it.
         """
         ruling = self.check(ruling)
         with self._database.write() as connection:
@@ -223,6 +223,8 @@ class Desk:
             row = self._comment(connection, ref)
             if repeated := self._repeated(connection, key, user.id, ref, ruling.act):
                 return self._repetition(connection, repeated, row)
+            if row.erased is not None:  # nobody can judge it, and what is written of it would never be forgotten
+                raise Conflict(f"comment {ref} was erased")
             self._check_claim(connection, row, user.id, now)
             if version is not None and version != row.version:
                 raise CommentChanged(f"comment {ref} was edited: version {row.version} is new, {version} was read")
@@ -355,7 +357,7 @@ class Desk:
             made = [*made, _Made(ruling.act, stage, user)]
         else:
             made = [one for one in made if one.id != undoes.id]
-        to = standing(row.base, row.double, made)
+        to = standing(row.base, row.double, made, erased=row.erased is not None)
         values = decision_values(connection, [row], user, ruling, stage, now, to.state)[0]
         values |= {"key": key, "undoes": None if undoes is None else undoes.id, "appeal_id": appeal}
         if undoes is not None:

@@ -102,15 +102,16 @@ class Exports:
     def statement(self, row: Any) -> dict[str, Any]:
         """Return the statement of reasons for a row of a rejection."""
         reason = self._reasons.get(row.reason or "")
+        facts = row.facts or (reason.facts if reason else "")
         illegal = row.ground == "illegal"
         word = "illegal_content" if illegal else "incompatible_content"
         found = {
             "puid": f"{row.site}-{row.name}-{row.id}",
             "decision_visibility": [f"DECISION_VISIBILITY_CONTENT_{(row.visibility or 'removed').upper()}"],
             "decision_ground": f"DECISION_GROUND_{'ILLEGAL' if illegal else 'INCOMPATIBLE'}_CONTENT",
-            f"{word}_{'legal_ground' if illegal else 'ground'}": row.law or "",
-            f"{word}_explanation": row.facts or "",
-            "decision_facts": row.facts or "",
+            f"{word}_{'legal_ground' if illegal else 'ground'}": row.law or (reason.clause if reason else ""),
+            f"{word}_explanation": facts,
+            "decision_facts": facts,
             "category": f"STATEMENT_CATEGORY_{reason.category if reason else 'OTHER_VIOLATION_TC'}",
             "content_type": ["CONTENT_TYPE_TEXT"],
             "content_date": _day(row.created),

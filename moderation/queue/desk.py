@@ -25,7 +25,7 @@ from moderation.queue.database import Database
 from moderation.queue.listing import Listing, item
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import FINAL, Move, Stage, active, lock, move, stage_of, standing
-from moderation.queue.reasons import GROUNDS, VISIBILITIES, Reason
+from moderation.queue.reasons import GROUNDS, LONGEST, VISIBILITIES, Reason
 from moderation.queue.rows import SAMPLED, filtered, open_to, order_by, pasts
 from moderation.queue.schema import comments, decisions, skips, users, versions
 from moderation.queue.values import Filter, Item, Order, Outcome, Ruling
@@ -40,7 +40,7 @@ SKIP = timedelta(hours=8)
 """How long a skipped comment is not given to the same moderator again: a shift."""
 
 LONGEST_NOTE = 10_000
-"""Characters of a note, a clause or a message to the author."""
+"""Characters of a note."""
 
 _chance = SystemRandom().random
 
@@ -255,11 +255,9 @@ class Desk:
         """Return a ruling with what its reason says filled in; raise `InputError` when something is missing."""
         if ruling.act not in ("approve", "reject", "escalate"):
             raise InputError(f"act: expected approve, reject or escalate, got {str(ruling.act)[:40]!r}")
-        for name in ("note", "law", "facts"):
-            if len(getattr(ruling, name) or "") > LONGEST_NOTE:
-                raise InputError(
-                    f"{name}: expected at most {LONGEST_NOTE} characters, got {len(getattr(ruling, name))}"
-                )
+        for name, most in (("note", LONGEST_NOTE), ("law", LONGEST["clause"]), ("facts", LONGEST["facts"])):
+            if len(getattr(ruling, name) or "") > most:
+                raise InputError(f"{name}: expected at most {most} characters, got {len(getattr(ruling, name))}")
         if ruling.reason is not None and ruling.reason not in self._reasons:
             raise InputError(f"reason: expected one of {', '.join(self._reasons)}, got {ruling.reason[:40]!r}")
         if ruling.act == "escalate" and not (ruling.note or "").strip():

@@ -17,6 +17,7 @@ from moderation.queue.listing import Listing
 from moderation.queue.people import People
 from moderation.queue.reasons import Reason, load_reasons
 from moderation.queue.retention import Retention
+from moderation.queue.statements import EEA
 from moderation.queue.statistics import Statistics
 from moderation.queue.webhooks import Webhooks
 
@@ -29,9 +30,17 @@ class Store:
     database : where it is kept
     reasons : why comments may be rejected, by code; default: those that come with the package
     mix : how often a moderator is given a comment of the random sample, in [0, 1]
+    territory : countries of the EEA in which a rejected comment is not shown, for statements of reasons
     """
 
-    def __init__(self, database: Database, reasons: Mapping[str, Reason] | None = None, *, mix: float = MIX) -> None:
+    def __init__(
+        self,
+        database: Database,
+        reasons: Mapping[str, Reason] | None = None,
+        *,
+        mix: float = MIX,
+        territory: tuple[str, ...] = EEA,
+    ) -> None:
         self.database = database
         self.reasons = dict(load_reasons() if reasons is None else reasons)
         self.arrivals = Arrivals(database)
@@ -41,7 +50,7 @@ class Store:
         self.appeals = Appeals(database, self.desk)
         self.people = People(database)
         self.statistics = Statistics(database)
-        self.exports = Exports(database, self.reasons)
+        self.exports = Exports(database, self.reasons, territory)
         self.retention = Retention(database)
         self.webhooks = Webhooks(database)
 
@@ -52,6 +61,7 @@ class Store:
         *,
         reasons: Mapping[str, Reason] | None = None,
         mix: float = MIX,
+        territory: tuple[str, ...] = EEA,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Self:
         """Open a queue and bring its schema up to date; an SQLite file is made when it is missing.
@@ -65,7 +75,7 @@ class Store:
         except BaseException:
             database.close()
             raise
-        return cls(database, reasons, mix=mix)
+        return cls(database, reasons, mix=mix, territory=territory)
 
     def close(self) -> None:
         """Close all connections."""

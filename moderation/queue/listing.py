@@ -191,8 +191,10 @@ class Listing:
         with self._database.read() as connection:
             return sorted(connection.scalars(select(tallies.c.label).where(tallies.c.label != "").distinct()))
 
-    def articles(self, *, site: str | None = None, limit: int = 50) -> list[tuple[int, str, int]]:
-        """Return number, title (or address) and waiting comments of the articles with most to do."""
+    def articles(
+        self, *, site: str | None = None, limit: int = 50, also: int | None = None
+    ) -> list[tuple[int, str, int]]:
+        """Return number, title (or address) and waiting comments of the articles with most to do, and of `also`."""
         busy = (
             select(comments.c.article_id, func.count().label("waiting"))
             .where(WAITING, comments.c.article_id.is_not(None))
@@ -207,7 +209,12 @@ class Listing:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [(row.id, row.title or row.url, row.waiting) for row in connection.execute(query)]
+            found = [(row.id, row.title or row.url, row.waiting) for row in connection.execute(query)]
+            one = select(articles.c.title, articles.c.url).where(articles.c.id == also)
+            more = connection.execute(one).one_or_none() if also not in (None, *(ref for ref, *_ in found)) else None
+        if more is not None and also is not None:
+            found.append((also, more.title or more.url, self.count(Filter(article=also))))
+        return found
 
     def decisions(self, moderator: str | None = None, *, since: datetime | None = None, limit: int = 100) -> list[Past]:
         """Return the latest decisions, of one moderator or all, latest first."""

@@ -343,7 +343,8 @@ class Preview:
     sample: tuple[Entry, ...]
     """Some of them, by chance."""
     mean: float | None
-    """Mean probability of the label, which is calibrated: the share that the model expects to be right."""
+    """Mean probability of the label, which is calibrated: the share that the model expects to be right; None where
+    `seen` is, and without any comment."""
     rejected: int
     """Earlier decisions in the range, made one by one, that rejected."""
     decided: int
@@ -354,6 +355,8 @@ class Preview:
     """95 % Wilson interval of the precision; None without any."""
     claimed: int = 0
     """Comments in the range that others have before them, or that wait for a second look; they are left out."""
+    seen: Mapping[int, int] | None = None
+    """Version of each comment by its number, for `Bulks.act`; None when they are too many for one act."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from moderation.comment import Comment
+from moderation.errors import InputError
 from moderation.queue import Intake, Ruling
+from moderation.server.review.bulk import packed, unpacked
 from moderation.server.review.room import own_path
 from tests.review.conftest import PASSWORD, Site
 
@@ -279,3 +281,18 @@ def test_a_huge_version_is_the_clients_fault(client: httpx.Client, site: Site) -
     form = {"act": "approve", "csrf": csrf(client), "version": "9" * 5_000}
     assert client.post("/comments/3/decide", data=form).status_code == 400
     assert not site.store.listing.decisions()
+
+
+@pytest.mark.parametrize(
+    "seen", [{}, {1: 1}, {1: 1, 2: 1, 3: 1, 9: 2, 10: 2, 12: 1}, dict.fromkeys(range(5, 9_999), 3)]
+)
+def test_what_a_preview_names_comes_back_from_its_form(seen: dict[int, int]) -> None:
+    if seen:
+        assert unpacked(packed(seen)) == seen
+    assert packed({1: 1, 2: 1, 3: 1, 9: 2, 10: 2, 12: 1}) == "1-3,9-10:2,12"
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1:", "1,,2", "1-99999999999", "1-10001", "9" * 30, "٣"])
+def test_a_form_that_names_no_comments(text: str) -> None:
+    with pytest.raises(InputError, match="seen"):
+        unpacked(text)

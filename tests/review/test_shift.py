@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from moderation import Policy, Scorer
-from moderation.comment import Comment
-from moderation.queue import Filter, Intake
+from moderation.comment import Article, Comment
+from moderation.queue import Filter, Intake, Ruling
 from tests.queue.conftest import empty as clear
 from tests.queue.conftest import postgres  # noqa: F401
 from tests.review.conftest import Enter, Site, open_store, serve, thread
@@ -260,14 +260,38 @@ def test_bulk_by_dragging(empty: Site, enter: Enter) -> None:
     assert page.locator("#preview .row").count() == 5
 
 
-def test_bulk_refuses_when_more_came_in(empty: Site, enter: Enter) -> None:
+def test_bulk_takes_in_what_was_shown(empty: Site, enter: Enter) -> None:
     empty.put(*[Comment(f"c{n}", f"You useless clown number {n}.") for n in range(3)])
     page = enter(empty)
     page.goto("/bulk?label=abuse&low=0.5&high=1")
     empty.put(Comment("late", "You useless clown, late."))
+    empty.store.desk.decide("bob", 2, Ruling("approve"))
     page.click("button:has-text('Reject all 3')")
-    expect(page.locator("h1")).to_have_text("That cannot be done now")
-    assert empty.store.listing.count(Filter()) == 4
+    expect(page.locator(".flash")).to_contain_text("2 comments were rejected. 1 other had been decided")
+    assert [entry.comment.id for entry in empty.store.listing.page().entries] == ["late"]
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_bulk_carries_the_whole_filter(empty: Site, enter: Enter, script: bool) -> None:
+    bridge, ferry = (Article(title, f"https://news.example/{title}") for title in ("bridge", "ferry"))
+    for n, (article, author) in enumerate([(bridge, "loud"), (bridge, "calm"), (ferry, "loud"), (ferry, "calm")]):
+        empty.put(Comment(f"c{n}", f"You useless clown number {n}.", author, article=article))
+    page = enter(empty, java_script_enabled=script)
+    ref = empty.store.listing.item(1).article_ref
+    page.goto(f"/bulk?label=abuse&low=0&high=1&article={ref}&author=loud&site=gazette")
+    assert page.input_value("#b-author") == "loud" and page.input_value("#b-article") == str(ref)
+    page.fill("#b-low", "0.5")
+    if not script:
+        page.click("button:has-text('Show')")
+    expect(page.locator("#preview h2")).to_contain_text("1 comment from 0.50 to 1.00")
+    page.click("#preview button:has-text('Reject all 1')")
+    expect(page.locator(".flash")).to_contain_text("1 comment was rejected")
+    assert [entry.comment.id for entry in empty.store.listing.page(Filter(state="rejected")).entries] == ["c0"]
+    page.click(".flash button:has-text('Undo all 1')")
+    expect(page.locator(".flash")).to_contain_text("is undone")
+    assert page.input_value("#b-author") == "loud"
+    [bulk] = empty.store.bulks.latest()
+    assert (bulk.filter.article, bulk.filter.author, bulk.filter.low) == (ref, "loud", 0.5)
 
 
 def test_care(site: Site, enter: Enter) -> None:

@@ -227,7 +227,7 @@ def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:
     return {
         "labels": visit.store.listing.labels(),
         "sites": visit.store.listing.sites(),
-        "articles": visit.store.listing.articles(site=choice.filter.site),
+        "articles": visit.store.listing.articles(site=choice.filter.site, also=choice.filter.article),
     }
 
 

@@ -160,7 +160,7 @@ class Desk:
                 connection.execute(
                     update(comments).where(comments.c.id == ref).values(claimed_by=user.id, claimed_until=now + CLAIM)
                 )
-            return item(connection, ref, now, user.id)
+            return item(connection, ref, now, user.id, blind=self._listing.blind)
 
     def renew(self, moderator: str, refs: Sequence[int]) -> list[int]:
         """Prolong claims; return those that the moderator still holds (also expired ones that nobody took)."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from math import isfinite
 from typing import Any
 
@@ -20,6 +21,8 @@ from moderation.queue.database import Database
 from moderation.queue.rows import (
     DECIDABLE,
     MAX_REASONS,
+    NOT_SAMPLED,
+    SAMPLED,
     SECOND,
     WAITING,
     comment_of,
@@ -39,8 +42,13 @@ BARS = (10, 20, 25, 40)
 """Numbers of bars for which `low` and `high` of a bar, given to a `Filter`, take in just what the bar counts."""
 
 
+BLIND = 0.1
+"""Share of the flagged comments that are decided on without a look at their scores, as the random sample is: so that
+a comment without scores is not known to be one that the policy let through."""
+
+
 class Listing:
-    """Looks at the queue without changing it."""
+    """Looks at the queue without changing it; `blind` is the share of `BLIND`, in [0, 1]."""
 
     SHORT = 600
     """Characters of a text in a list."""
@@ -48,13 +56,16 @@ class Listing:
     REPLIES = 20
     """Replies that come with a comment."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, blind: float = BLIND) -> None:
         self._database = database
+        self.blind = blind
 
     def page(
         self, chosen: Filter | None = None, *, order: Order = "severity", limit: int = 50, after: str | None = None
     ) -> Page:
         """Return a page of comments; `after` is where the page before ended (`Page.after`).
+
+        Comments that wait by chance are left out: their place among the others would tell what they are.
 
         Raises `InputError` for an unknown order or a broken `after`.
         """
@@ -63,7 +74,7 @@ class Listing:
         chosen = chosen or Filter()
         first, tie, highest = order_by(order, chosen.label)
         falling = first.desc(), tie.desc() if order == "newest" else tie
-        query = filtered(entries(), chosen).order_by(*(falling if highest else (first, tie)))
+        query = filtered(entries(), chosen).where(NOT_SAMPLED).order_by(*(falling if highest else (first, tie)))
         if after is not None:
             value, number = _cursor(after, first)
             beyond = first < value if highest else first > value
@@ -82,13 +93,13 @@ class Listing:
         """
         with self._database.read() as connection:
             viewer = user_id(connection, moderator) if moderator else None
-            return item(connection, ref, self._database.now(), viewer, self.REPLIES)
+            return item(connection, ref, self._database.now(), viewer, self.REPLIES, self.blind)
 
     def items(self, refs: Sequence[int], moderator: str) -> list[Item]:
         """Return several comments as `item` does, for instance those that a moderator holds."""
         with self._database.read() as connection:
             viewer, now = user_id(connection, moderator), self._database.now()
-            return [item(connection, ref, now, viewer, self.REPLIES) for ref in refs]
+            return [item(connection, ref, now, viewer, self.REPLIES, self.blind) for ref in refs]
 
     def find(self, site: str, comment_id: str) -> int | None:
         """Return the number of a comment by the site's own id; None when it is not known."""
@@ -142,9 +153,11 @@ class Listing:
         return Counter({row.site: row.n for row in rows})
 
     def count(self, chosen: Filter) -> int:
-        """Return how many comments a filter takes in, exactly."""
+        """Return how many comments a filter takes in, exactly; those that wait by chance are left out, as in `page`."""
+        by_chance = filtered(select(func.count()).select_from(comments), chosen).where(SAMPLED)
         with self._database.read() as connection:
-            return int(connection.scalar(counted([func.count()], chosen)) or 0)
+            whole = connection.execute(counted([func.count()], chosen)).scalar_one()
+            return int(whole - connection.execute(by_chance).scalar_one())
 
     def histogram(self, chosen: Filter | None = None, *, bars: int = 20) -> list[Bar]:
         """Return how the probabilities of a label (of the deciding one, without a label) are spread.
@@ -262,7 +275,12 @@ def _one(connection: Connection, ref: int) -> Row[Any]:
 
 
 def item(
-    connection: Connection, ref: int, now: datetime, viewer: int | None = None, most_replies: int = Listing.REPLIES
+    connection: Connection,
+    ref: int,
+    now: datetime,
+    viewer: int | None = None,
+    most_replies: int = Listing.REPLIES,
+    blind: float = BLIND,
 ) -> Item:
     """Return one comment with all that surrounds it; raise `NotFound`."""
     row = _one(connection, ref)
@@ -295,7 +313,15 @@ def item(
         sampled=row.origin == "sample"
         if any(one.decision.act != "undo" and not one.undone for one in history)
         else None,
+        blind=bool(row.waiting)
+        and not (row.waiting == 2 and row.first_by == viewer)
+        and (row.origin == "sample" or _drawn(row.id, blind)),
     )
+
+
+def _drawn(ref: int, share: float) -> bool:
+    """Whether a comment is one of a share of all, always the same ones."""
+    return int.from_bytes(blake2b(str(ref).encode(), digest_size=4).digest()) < share * (1 << 32)
 
 
 def _blind(version: Version, label: str) -> Version:

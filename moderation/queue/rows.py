@@ -22,6 +22,9 @@ SECOND: ColumnElement[bool] = literal_column("comments.waiting = 2")
 SAMPLED: ColumnElement[bool] = literal_column("comments.waiting > 0 AND comments.origin = 'sample'")
 """What waits by chance."""
 
+NOT_SAMPLED: ColumnElement[bool] = literal_column("NOT (comments.waiting > 0 AND comments.origin = 'sample')")
+"""All but what waits by chance."""
+
 DECIDABLE: tuple[ColumnElement[bool], ...] = (
     appeals.c.state == "open",
     comments.c.waiting == 0,

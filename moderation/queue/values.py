@@ -256,6 +256,8 @@ class Item:
     """Whether text and author were erased."""
     sampled: bool | None = None
     """Whether it was in the queue by chance; None until somebody has decided."""
+    blind: bool = False
+    """Whether who decides is to see neither score nor severity before: it waits by chance, or was drawn to look so."""
 
 
 @dataclass(frozen=True, slots=True)

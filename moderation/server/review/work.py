@@ -180,6 +180,7 @@ def card(
     visit: Visit, item: Item, choice: Choice | None = None, *, back: str | None = None, acts: bool = True
 ) -> dict[str, Any]:
     """Return everything that the template of one comment needs; `acts` False leaves the buttons out."""
+    spans = () if item.blind else item.version.spans
     version, asked = item.version, visit.request.query_params.get("show")
     probabilities = version.score.probabilities
     thresholds = visit.room.policy.thresholds
@@ -198,10 +199,10 @@ def card(
         "scores": [score for score in scores if score[0] in likely],
         "others": [score for score in scores if score[0] not in likely],
         "drivers": {name: marks.drivers(version.text, version.spans, name) for name in ranked},
-        "head": marks.pieces(version.text, version.spans, 0, fold),
-        "rest": marks.pieces(version.text, version.spans, fold, cut),
+        "head": marks.pieces(version.text, spans, 0, fold),
+        "rest": marks.pieces(version.text, spans, fold, cut),
         "cut": len(version.text) - cut,
-        "blurred": blur is not None and item.severity >= blur and not item.erased,
+        "blurred": blur is not None and (item.blind or item.severity >= blur) and not item.erased,
         "reasons": list(visit.store.reasons.values()),
         "key": secrets.token_urlsafe(12),
         "now": now,

@@ -358,7 +358,7 @@
 
   function step(by) {
     if (page === "work") return by > 0 ? forward() : backward();
-    const rows = all(".row-text"), now = rows.indexOf(document.activeElement);
+    const rows = all(".row-text"), now = rows.findIndex((text) => text.closest(".row").contains(document.activeElement));
     rows[Math.max(0, Math.min(rows.length - 1, now + by))]?.focus();
     return undefined;
   }

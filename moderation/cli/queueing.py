@@ -51,13 +51,28 @@ class RoleName(StrEnum):
     admin = "admin"
 
 
+ReasonsOption = Annotated[
+    Path | None,
+    typer.Option(envvar="MODERATION_REASONS", help="TOML file of the reasons for rejections; default: our own."),
+]
+TerritoryOption = Annotated[
+    str,
+    typer.Option(
+        envvar="MODERATION_TERRITORY",
+        help="Where a rejected comment is not shown, for statements of reasons: EEA, EU, or countries as DE,AT.",
+    ),
+]
+
+
 @contextmanager
-def _store(database: str) -> Iterator[Store]:
+def _store(database: str, reasons: Path | None = None, territory: str = "EEA") -> Iterator[Store]:
     try:
-        from moderation.queue import Store
+        from moderation.queue import Store, load_reasons
+        from moderation.queue.statements import territory as countries
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the queue needs {error.name}: pip install 'moderation[queue]'") from None
-    with Store.open(database) as store:
+    known = None if reasons is None else load_reasons(reasons)
+    with Store.open(database, reasons=known, territory=countries(territory)) as store:
         yield store
 
 
@@ -167,6 +182,8 @@ def export(
     to: Annotated[Form, typer.Option("--to", help="What to write.")] = Form.jsonl,
     since: Annotated[str | None, typer.Option(help="Only decisions from this day or time on (ISO 8601, UTC).")] = None,
     site: Annotated[str | None, typer.Option("--site", "-s", help="Only comments of this site.")] = None,
+    reasons: ReasonsOption = None,
+    territory: TerritoryOption = "EEA",
 ) -> None:
     """Write decisions, one a line.
 
@@ -176,7 +193,7 @@ def export(
     from moderation.output import whole_file
 
     start = None if since is None else _time(since)
-    with _store(database) as store, whole_file(output) if output else standard_output() as out:
+    with _store(database, reasons, territory) as store, whole_file(output) if output else standard_output() as out:
         exports = store.exports
         write = {Form.jsonl: exports.jsonl, Form.csv: exports.csv, Form.statements: exports.statements}[to]
         lines = 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moderation.cli.queueing import HERE, DatabaseOption
+from moderation.cli.queueing import HERE, DatabaseOption, ReasonsOption, TerritoryOption
 from moderation.cli.scoring import BundleOption
 from moderation.errors import InputError, MissingExtra
 
@@ -57,6 +57,8 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Show a queue of invented comments, with an account, and forget it.")
     ] = False,
+    reasons: ReasonsOption = None,
+    territory: TerritoryOption = "EEA",
     api_keys: Annotated[
         Path | None, typer.Option("--api-keys", help="File of keys, one a line: KEY [NAME] [RATE], a rate as in 50/s.")
     ] = None,
@@ -127,7 +129,8 @@ def serve(
         body_timeout=body_timeout,
         head_timeout=head_timeout,
     )
-    with _queue(queue, database, queue_scored, demo, bundle, policy) as (shown, told):
+    shows = (database, queue_scored, None if reasons is None else str(reasons), territory)
+    with _queue(queue, shows, demo, bundle, policy) as (shown, told):
 
         def announce(address: str) -> None:
             typer.echo(f"moderation serves {address}  (documentation: {address}/docs)")
@@ -140,26 +143,36 @@ def serve(
 
 @contextmanager
 def _queue(
-    wanted: bool | None, database: str, scored: str | None, demo: bool, bundle: Path | None, policy: Path | None
+    wanted: bool | None,
+    shows: tuple[str, str | None, str | None, str],
+    demo: bool,
+    bundle: Path | None,
+    policy: Path | None,
 ) -> Iterator[tuple[QueueOptions | None, str]]:
-    """Make the queue ready; yield it, or None when the server is to score alone, and what the operator should know."""
+    """Make the queue ready; yield it, or None when the server is to score alone, and what the operator should know.
+
+    `shows` is what `QueueOptions` are made of.
+    """
     import tempfile
+    from dataclasses import replace
 
     from moderation.policy import Policy
     from moderation.scorer import Scorer
 
     if wanted is False:
-        if demo or scored:
+        if demo or shows[1]:
             raise InputError("--no-queue: not with --demo or --queue-scored, which need the queue")
         yield None, ""
         return
     try:
         from moderation.server.moderators import QueueOptions, prepare
     except ModuleNotFoundError as error:
-        if wanted or demo or scored:
+        if wanted or demo or shows[1]:
             raise MissingExtra(f"the queue needs {error.name}: pip install 'moderation[queue]'") from error
         yield None, ""
         return
     with tempfile.TemporaryDirectory(prefix="moderation-demo-") as folder:
-        options = QueueOptions(str(Path(folder) / "demo.db") if demo else database, scored)
+        options = QueueOptions(*shows)
+        if demo:
+            options = replace(options, database=str(Path(folder) / "demo.db"))
         yield options, prepare(options, Scorer.load(bundle), Policy.load(policy), demo=demo)

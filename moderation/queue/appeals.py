@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from moderation.errors import Conflict, Forbidden, InputError, NotFound
 from moderation.queue.database import Database
 from moderation.queue.desk import LONGEST_NOTE, Desk
+from moderation.queue.rows import DECIDABLE
 from moderation.queue.schema import appeals, comments, decisions
 from moderation.queue.values import Appeal, Outcome, Ruling
 
@@ -26,18 +27,21 @@ class Appeals:
     def open(self, site: str, comment_id: str, *, statement: str | None = None, contact: str | None = None) -> Appeal:
         """Open an appeal against the rejection of a comment, or return the one that is open already.
 
-        Raises `NotFound` for an unknown comment, `Conflict` when it is not rejected.
+        Raises `NotFound` for an unknown comment, `Conflict` when it is not rejected, or waits for a person: who is to
+        look at it second must not learn here what the first one decided.
         """
         for name, value in (("statement", statement), ("contact", contact)):
             if len(value or "") > LONGEST_NOTE:
                 raise InputError(f"{name}: expected at most {LONGEST_NOTE} characters, got {len(value or '')}")
         with self._database.write() as connection:
             row = connection.execute(
-                select(comments.c.id, comments.c.state, comments.c.erased)
+                select(comments.c.id, comments.c.state, comments.c.waiting, comments.c.erased)
                 .where(comments.c.site == site, comments.c.name == comment_id).with_for_update()
             ).one_or_none()  # fmt: skip
             if row is None:
                 raise NotFound(f"no comment {comment_id[:40]!r} of this site")
+            if row.waiting:
+                raise Conflict(f"comment {comment_id[:40]!r} waits for a decision; an appeal can be opened after it")
             known = connection.execute(
                 select(appeals).where(appeals.c.comment_id == row.id, appeals.c.state == "open")
             ).one_or_none()
@@ -73,12 +77,13 @@ class Appeals:
             return _appeal(_row(connection, ref))
 
     def waiting(self, moderator: str, *, limit: int = 100) -> list[Appeal]:
-        """Return open appeals that this moderator may decide, oldest first."""
+        """Return open appeals that this moderator may decide, oldest first; see `DECIDABLE`."""
         with self._database.read() as connection:
             user = self._desk._user(connection, moderator)
             rows = connection.execute(
-                select(appeals).where(appeals.c.state == "open").order_by(appeals.c.opened, appeals.c.id)
-            ).all()
+                select(appeals).join(comments, comments.c.id == appeals.c.comment_id).where(*DECIDABLE)
+                .order_by(appeals.c.opened, appeals.c.id)
+            ).all()  # fmt: skip
             made = self._made(connection, [row.comment_id for row in rows])
         return [_appeal(row) for row in rows if user.id not in made.get(row.comment_id, ())][:limit]
 
@@ -86,7 +91,8 @@ class Appeals:
         """Decide an appeal: reject upholds, approve overturns. Kept as a decision of the stage `appeal`.
 
         Raises `Forbidden` for a moderator who has decided on the comment before, `Conflict` when the appeal is
-        decided already, and what `Desk.decide` raises for an incomplete ruling.
+        decided already, or its comment waits for a person or was erased, and what `Desk.decide` raises for an
+        incomplete ruling.
         """
         if ruling.act not in ("approve", "reject"):
             raise InputError(f"act: expected approve or reject for an appeal, got {str(ruling.act)[:40]!r}")
@@ -103,6 +109,9 @@ class Appeals:
                 raise Conflict(f"appeal {found.reference} is decided already: {found.state}")
             if user.id in self._made(connection, [row.id]).get(row.id, ()):
                 raise Forbidden(f"appeal {found.reference}: another moderator than the first decides")
+            if row.waiting or row.erased is not None:
+                why = "was erased" if row.erased is not None else "waits for a decision first"
+                raise Conflict(f"appeal {found.reference}: its comment {why}")
             state = "upheld" if ruling.act == "reject" else "overturned"
             connection.execute(update(appeals).where(appeals.c.id == ref).values(state=state, decided=now))
             return self._desk._keep(connection, row, user.id, ruling, "appeal", now, key, appeal=ref)

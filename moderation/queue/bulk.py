@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from random import SystemRandom
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
@@ -21,11 +22,16 @@ from moderation.queue.values import Bulk, Filter, Preview, Ruling
 CHUNK = 1_000
 """Comments handled by one statement."""
 
+MOST = 10_000
+"""Comments that a preview names one by one: more than anybody answers for at once, and little for the database."""
+
 MOST_EARLIER = 5_000
 """Comments that an expected precision is taken from, at most: enough for an interval of about 3 points."""
 
 Z95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided 95 % interval."""
+
+_random = SystemRandom()
 
 
 class Bulks:
@@ -41,12 +47,14 @@ class Bulks:
         with self._database.read() as connection:
             user = self._desk._user(connection, moderator)
             now = self._database.now()
-            score = scores.c.score if chosen.label else comments.c.score
-            whole, total = connection.execute(counted([func.count(), func.sum(score)], chosen)).one()
-            left, away = self._left_out(connection, chosen, user.id)
-            count = whole - left
-            mean = (total - away) / count if count else None
-            refs = self._drawn(connection, chosen, user.id, sample)
+            seen, mean = None, None
+            whole = connection.execute(counted([func.count()], chosen)).scalar_one()
+            if whole <= MOST:
+                seen, mean = self._seen(connection, chosen, user.id)
+                count, refs = len(seen), sorted(_random.sample(sorted(seen), min(sample, len(seen))))
+            else:
+                count = whole - self._left_out(connection, chosen, user.id)
+                refs = self._drawn(connection, chosen, user.id, sample)
             shown = connection.execute(entries().where(comments.c.id.in_(refs)).order_by(comments.c.id)).all()
             rejected, decided = self._earlier(connection, chosen)
         return Preview(
@@ -58,7 +66,16 @@ class Bulks:
             precision=rejected / decided if decided else None,
             interval=wilson(rejected, decided) if decided else None,
             claimed=whole - count,
+            seen=seen,
         )
+
+    def _seen(self, connection: Connection, chosen: Filter, user: int) -> tuple[dict[int, int], float | None]:
+        """Return the versions of the comments that an act may take in, by number, and their mean score."""
+        score = scores.c.score if chosen.label else comments.c.score
+        query = self._free(chosen, user).with_only_columns(comments.c.id, comments.c.version, score.label("score"))
+        rows = connection.execute(query).all()
+        mean = sum(row.score for row in rows) / len(rows) if rows else None
+        return {row.id: row.version for row in rows}, mean
 
     def _free(self, chosen: Filter, user: int) -> Any:
         """Return the query of comments that an act may take in: for a first look, and not before somebody else.
@@ -72,21 +89,18 @@ class Bulks:
             or_(comments.c.claimed_by.is_(None), comments.c.claimed_by == user, comments.c.claimed_until <= now),
         )
 
-    def _left_out(self, connection: Connection, chosen: Filter, user: int) -> tuple[int, float]:
-        """Return how many comments of a filter an act may not take in, and the sum of their scores; they are few."""
-        score = scores.c.score if chosen.label else comments.c.score
+    def _left_out(self, connection: Connection, chosen: Filter, user: int) -> int:
+        """Return how many comments of a filter an act may not take in; they are few."""
         held = comments.c.claimed_by.is_not(None), comments.c.claimed_by != user, comments.c.origin != "sample"
-        sampled = [SAMPLED, comments.c.waiting == 1]
-        number, total = 0, 0.0
+        number = 0
         for where in (
             [SECOND],
-            sampled,
+            [SAMPLED, comments.c.waiting == 1],
             [*held, comments.c.claimed_until > self._database.now(), comments.c.waiting == 1],
         ):
-            query = filtered(select(func.count(), func.sum(score)).select_from(comments), chosen).where(*where)
-            n, part = connection.execute(query).one()
-            number, total = number + n, total + (part or 0.0)
-        return number, total
+            query = filtered(select(func.count()).select_from(comments), chosen).where(*where)
+            number += connection.execute(query).scalar_one()
+        return number
 
     def _drawn(self, connection: Connection, chosen: Filter, user: int, most: int) -> list[int]:
         """Draw some comments by chance that an act would take in: more than are asked for, for some may be left out."""
@@ -122,17 +136,24 @@ class Bulks:
         return found.get("rejected", 0), found.get("rejected", 0) + found.get("approved", 0)
 
     def act(
-        self, moderator: str, chosen: Filter, ruling: Ruling, *, expected: int | None = None, key: str | None = None
+        self,
+        moderator: str,
+        chosen: Filter,
+        ruling: Ruling,
+        *,
+        seen: Mapping[int, int] | None = None,
+        key: str | None = None,
     ) -> Bulk:
         """Decide alike on all comments that a filter takes in; all of them or, on any error, none.
 
         Parameters
         ----------
-        expected : the count that the moderator saw; when more would be taken in now, `Conflict` is raised
+        seen : what the moderator was shown (`Preview.seen`): nothing else is taken in, neither what came or was edited
+            since nor what others have given back; None: whatever the filter takes in now
         key : names the request: the same key again gives the first outcome and has no second effect
 
         Comments that others have before them, and those that wait for a second look, are left out. Automation is
-        `partial`: the model's scores chose the comments.
+        `partial`: the model's scores chose the comments. Raises `Conflict` when nothing of what was seen is left.
         """
         _check(chosen)
         if ruling.act == "escalate":
@@ -142,10 +163,9 @@ class Bulks:
             user = self._desk._user(connection, moderator)
             if key is not None and (before := self._repeated(connection, key, user.id, chosen, ruling)):
                 return before
-            query = self._free(chosen, user.id).order_by(comments.c.id)
-            refs = list(connection.scalars(query.with_for_update(skip_locked=True, of=comments)))
-            if expected is not None and len(refs) > expected:
-                raise Conflict(f"the range takes in {len(refs)} comments now; {expected} were seen")
+            refs = self._locked(connection, chosen, user.id, seen)
+            if seen is not None and not refs:
+                raise Conflict(f"none of the {len(seen)} comments waits any more, as it was shown")
             number = connection.execute(
                 insert(bulks).returning(bulks.c.id),
                 {"user_id": user.id, "act": ruling.act, "made": self._database.now(), "filter": chosen.to_json(),
@@ -154,6 +174,19 @@ class Bulks:
             for some in _chunks(refs):
                 self._decide(connection, lock(connection, some), user.id, ruling, number)
             return _bulk(_row(connection, number))
+
+    def _locked(self, connection: Connection, chosen: Filter, user: int, seen: Mapping[int, int] | None) -> list[int]:
+        """Lock and return the comments that an act takes in, in the order of their numbers."""
+        query = self._free(chosen, user).with_only_columns(comments.c.id, comments.c.version)
+        query = query.order_by(comments.c.id).with_for_update(skip_locked=True, of=comments)
+        if seen is None:
+            return [row.id for row in connection.execute(query)]
+        return [
+            row.id
+            for some in _chunks(sorted(seen))
+            for row in connection.execute(query.where(comments.c.id.in_(some)))
+            if row.version == seen[row.id]
+        ]
 
     def _decide(self, connection: Connection, rows: Sequence[Row[Any]], user: int, ruling: Ruling, number: int) -> None:
         after = AFTER[ruling.act]
@@ -210,10 +243,10 @@ class Bulks:
         if not still:
             return
         now = self._database.now()
-        after = {
-            row.id: standing(row.base, row.double, [d for d in made_on[row.id] if d.id != number[row.id]]).state
-            for row in still
-        }
+        after = {}
+        for row in still:
+            left = [one for one in made_on[row.id] if one.id != number[row.id]]
+            after[row.id] = standing(row.base, row.double, left, erased=row.erased is not None).state
         values = decision_values(connection, still, user, Ruling("undo"), "undo", now, "queued")
         for one in values:
             one |= {"undoes": number[one["comment_id"]], "after": after[one["comment_id"]]}

@@ -25,7 +25,7 @@ from moderation.queue.database import Database
 from moderation.queue.listing import Listing, item
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import FINAL, Move, Stage, active, lock, move, stage_of, standing
-from moderation.queue.reasons import GROUNDS, VISIBILITIES, Reason
+from moderation.queue.reasons import GROUNDS, LONGEST, VISIBILITIES, Reason
 from moderation.queue.rows import SAMPLED, filtered, open_to, order_by, pasts
 from moderation.queue.schema import comments, decisions, skips, users, versions
 from moderation.queue.values import Filter, Item, Order, Outcome, Ruling
@@ -40,7 +40,7 @@ SKIP = timedelta(hours=8)
 """How long a skipped comment is not given to the same moderator again: a shift."""
 
 LONGEST_NOTE = 10_000
-"""Characters of a note, a clause or a message to the author."""
+"""Characters of a note."""
 
 _chance = SystemRandom().random
 
@@ -61,6 +61,7 @@ class _Made:
 _ACCOUNT = select(users.c.id, users.c.name, users.c.role).where(
     users.c.name == bindparam("name"), users.c.disabled.is_(False)
 )
+_OWN = select(comments.c.id).where(comments.c.claimed_by == bindparam("user"))
 _GIVE_BACK = (
     update(comments)
     .where(comments.c.claimed_by == bindparam("user"), comments.c.id.not_in(bindparam("but", expanding=True)))
@@ -126,6 +127,8 @@ class Desk:
         with self._database.write(durable=False) as connection:
             now = self._database.now()
             user = self._user(connection, moderator)
+            if not self._database.is_sqlite:  # own ones are waited for, not passed over, when they are scored anew
+                lock(connection, connection.scalars(_OWN, {"user": user.id}))
 
             def some(whose: str, order: Order, most: int, but: Sequence[int] = ()) -> list[int]:
                 asked = {"user": user.id, "now": now, "most": most, "but": list(but)}
@@ -157,7 +160,7 @@ class Desk:
                 connection.execute(
                     update(comments).where(comments.c.id == ref).values(claimed_by=user.id, claimed_until=now + CLAIM)
                 )
-            return item(connection, ref, now, user.id)
+            return item(connection, ref, now, user.id, blind=self._listing.blind)
 
     def renew(self, moderator: str, refs: Sequence[int]) -> list[int]:
         """Prolong claims; return those that the moderator still holds (also expired ones that nobody took)."""
@@ -209,9 +212,9 @@ class Desk:
         revise : decide anew on what is decided: one's own decision, or, as a senior, anybody's
 
         Raises, without effect: `InputError` for an incomplete ruling, `NotFound`, `ClaimTaken` when another moderator
-        has the comment before them, `AlreadyDecided` when somebody was faster, `CommentChanged` when the text was
-        edited since it was read, `KeyReused` when the key stood for another request, `Forbidden` when the role does
-        not allow it.
+        has the comment before them, `AlreadyDecided` when somebody was faster, `Conflict` when it was erased,
+        `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood for another request,
+        `Forbidden` when the role does not allow it.
         """
         ruling = self.check(ruling)
         with self._database.write() as connection:
@@ -220,6 +223,8 @@ class Desk:
             row = self._comment(connection, ref)
             if repeated := self._repeated(connection, key, user.id, ref, ruling.act):
                 return self._repetition(connection, repeated, row)
+            if row.erased is not None:  # nobody can judge it, and what is written of it would never be forgotten
+                raise Conflict(f"comment {ref} was erased")
             self._check_claim(connection, row, user.id, now)
             if version is not None and version != row.version:
                 raise CommentChanged(f"comment {ref} was edited: version {row.version} is new, {version} was read")
@@ -250,11 +255,9 @@ class Desk:
         """Return a ruling with what its reason says filled in; raise `InputError` when something is missing."""
         if ruling.act not in ("approve", "reject", "escalate"):
             raise InputError(f"act: expected approve, reject or escalate, got {str(ruling.act)[:40]!r}")
-        for name in ("note", "law", "facts"):
-            if len(getattr(ruling, name) or "") > LONGEST_NOTE:
-                raise InputError(
-                    f"{name}: expected at most {LONGEST_NOTE} characters, got {len(getattr(ruling, name))}"
-                )
+        for name, most in (("note", LONGEST_NOTE), ("law", LONGEST["clause"]), ("facts", LONGEST["facts"])):
+            if len(getattr(ruling, name) or "") > most:
+                raise InputError(f"{name}: expected at most {most} characters, got {len(getattr(ruling, name))}")
         if ruling.reason is not None and ruling.reason not in self._reasons:
             raise InputError(f"reason: expected one of {', '.join(self._reasons)}, got {ruling.reason[:40]!r}")
         if ruling.act == "escalate" and not (ruling.note or "").strip():
@@ -352,7 +355,7 @@ class Desk:
             made = [*made, _Made(ruling.act, stage, user)]
         else:
             made = [one for one in made if one.id != undoes.id]
-        to = standing(row.base, row.double, made)
+        to = standing(row.base, row.double, made, erased=row.erased is not None)
         values = decision_values(connection, [row], user, ruling, stage, now, to.state)[0]
         values |= {"key": key, "undoes": None if undoes is None else undoes.id, "appeal_id": appeal}
         if undoes is not None:

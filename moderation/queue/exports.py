@@ -9,23 +9,21 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import aliased
 
-from moderation.comment import Automation
 from moderation.queue.database import Database
 from moderation.queue.outcome import AFTER
 from moderation.queue.reasons import Reason
 from moderation.queue.rows import past
 from moderation.queue.schema import comments, decisions, undoing, users, versions
+from moderation.queue.statements import EEA, statement
 
 CLEAN = {"incitement": 0, "abuse": 0, "threat": 0, "insult": 0, "identity_attack": 0, "severe_abuse": 0}
 """What an approval teaches. Profanity and lewdness stay unknown: many a site lets them pass."""
 
 CHUNK = 1_000
 """Decisions read at once."""
-
-_AUTOMATED: dict[Automation, str] = {"none": "NOT_AUTOMATED", "partial": "PARTIALLY", "full": "FULLY"}
 
 _FORMULA = "=+-@\t\r\n＝＋－＠"
 """What a spreadsheet takes for the beginning of a formula, also in full width (OWASP, CSV injection)."""
@@ -35,12 +33,14 @@ class Exports:
     """Streams decisions, oldest first; each call reads the database a chunk at a time.
 
     `since` takes in decisions from that time on, `site` those of one site. Decisions that were undone, and those that
-    another decision has replaced, are left out: what comes is where each comment stands.
+    another decision has replaced, are left out: what comes is where each comment stands. So is the first decision on a
+    text that a second person has yet to look at, who may read exports, too; it comes once both are there.
     """
 
-    def __init__(self, database: Database, reasons: Mapping[str, Reason]) -> None:
+    def __init__(self, database: Database, reasons: Mapping[str, Reason], territory: tuple[str, ...] = EEA) -> None:
         self._database = database
         self._reasons = reasons
+        self._territory = territory
 
     def records(self, *, since: datetime | None = None, site: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield one record per decided comment: its text, who decided what, and the labels that follow.
@@ -90,37 +90,13 @@ class Exports:
     def statements(self, *, since: datetime | None = None, site: str | None = None) -> Iterator[bytes]:
         """Yield a statement of reasons per rejection as JSON lines.
 
-        Fields and values are named as in the API of the DSA Transparency Database, which asks for what article 17(3)
-        of the Digital Services Act asks for; `puid` is unique to the decision.
+        Fields and values are those of the API of the DSA Transparency Database, which asks for what article 17(3) of
+        the Digital Services Act asks for; `puid` is unique to the decision.
         """
         for row in self._rows(since, site):
             # The first of two judgements that do not agree removes nothing.
             if row.act == "reject" and (row.version != row.current or row.state == "rejected"):
-                yield _line(self.statement(row))
-
-    def statement(self, row: Any) -> dict[str, Any]:
-        """Return the statement of reasons for a row of a rejection."""
-        reason = self._reasons.get(row.reason or "")
-        illegal = row.ground == "illegal"
-        word = "illegal_content" if illegal else "incompatible_content"
-        found = {
-            "puid": f"{row.site}-{row.name}-{row.id}",
-            "decision_visibility": [f"DECISION_VISIBILITY_CONTENT_{(row.visibility or 'removed').upper()}"],
-            "decision_ground": f"DECISION_GROUND_{'ILLEGAL' if illegal else 'INCOMPATIBLE'}_CONTENT",
-            f"{word}_{'legal_ground' if illegal else 'ground'}": row.law or "",
-            f"{word}_explanation": row.facts or "",
-            "decision_facts": row.facts or "",
-            "category": f"STATEMENT_CATEGORY_{reason.category if reason else 'OTHER_VIOLATION_TC'}",
-            "content_type": ["CONTENT_TYPE_TEXT"],
-            "content_date": _day(row.created),
-            "content_language": (row.language or "").split("-")[0].upper() or None,
-            "application_date": row.decided.date().isoformat(),
-            "source_type": "SOURCE_VOLUNTARY",
-            "automated_detection": "Yes" if row.action != "allow" else "No",
-            "automated_decision": f"AUTOMATED_DECISION_{_AUTOMATED[row.automation]}",
-            "territorial_scope": ["EU", "EEA"],
-        }
-        return {name: value for name, value in found.items() if value is not None}
+                yield _line(statement(row, self._reasons.get(row.reason or ""), self._territory))
 
     def _rows(self, since: datetime | None, site: str | None) -> Iterator[Any]:
         """Yield the decision on which each comment's standing rests, a chunk of decisions at a time."""
@@ -135,7 +111,7 @@ class Exports:
         read_on = and_(versions.c.comment_id == decisions.c.comment_id, versions.c.number == decisions.c.version)
         read = (
             select(decisions, users.c.name.label("moderator"), comments.c.name, comments.c.site, comments.c.parent,
-                   comments.c.language, comments.c.created, comments.c.erased, comments.c.state,
+                   comments.c.language, comments.c.created, comments.c.erased, comments.c.state, comments.c.received,
                    comments.c.version.label("current"), versions.c.text,
                    undoing.c.id.label("gone"))
             .join(users, users.c.id == decisions.c.user_id)
@@ -143,6 +119,7 @@ class Exports:
             .join(versions, read_on)
             .outerjoin(undoing, undoing.c.undoes == decisions.c.id)
             .where(decisions.c.act != "undo", undoing.c.id.is_(None), ~replaced)
+            .where(or_(comments.c.waiting != 2, decisions.c.version != comments.c.version))
             .order_by(decisions.c.id)
             .limit(CHUNK)
         )  # fmt: skip
@@ -184,11 +161,3 @@ def _taken(buffer: io.StringIO) -> bytes:
     buffer.seek(0)
     buffer.truncate()
     return taken
-
-
-def _day(created: str | None) -> str | None:
-    """Return the day of a comment's own date, where it is one."""
-    try:
-        return datetime.fromisoformat(created or "").date().isoformat()
-    except ValueError:
-        return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or_, select
@@ -18,7 +19,10 @@ from moderation.errors import InputError, NotFound
 from moderation.queue.columns import Moment
 from moderation.queue.database import Database
 from moderation.queue.rows import (
+    DECIDABLE,
     MAX_REASONS,
+    NOT_SAMPLED,
+    SAMPLED,
     SECOND,
     WAITING,
     comment_of,
@@ -38,8 +42,13 @@ BARS = (10, 20, 25, 40)
 """Numbers of bars for which `low` and `high` of a bar, given to a `Filter`, take in just what the bar counts."""
 
 
+BLIND = 0.1
+"""Share of the flagged comments that are decided on without a look at their scores, as the random sample is: so that
+a comment without scores is not known to be one that the policy let through."""
+
+
 class Listing:
-    """Looks at the queue without changing it."""
+    """Looks at the queue without changing it; `blind` is the share of `BLIND`, in [0, 1]."""
 
     SHORT = 600
     """Characters of a text in a list."""
@@ -47,13 +56,16 @@ class Listing:
     REPLIES = 20
     """Replies that come with a comment."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, blind: float = BLIND) -> None:
         self._database = database
+        self.blind = blind
 
     def page(
         self, chosen: Filter | None = None, *, order: Order = "severity", limit: int = 50, after: str | None = None
     ) -> Page:
         """Return a page of comments; `after` is where the page before ended (`Page.after`).
+
+        Comments that wait by chance are left out: their place among the others would tell what they are.
 
         Raises `InputError` for an unknown order or a broken `after`.
         """
@@ -62,7 +74,7 @@ class Listing:
         chosen = chosen or Filter()
         first, tie, highest = order_by(order, chosen.label)
         falling = first.desc(), tie.desc() if order == "newest" else tie
-        query = filtered(entries(), chosen).order_by(*(falling if highest else (first, tie)))
+        query = filtered(entries(), chosen).where(NOT_SAMPLED).order_by(*(falling if highest else (first, tie)))
         if after is not None:
             value, number = _cursor(after, first)
             beyond = first < value if highest else first > value
@@ -81,13 +93,13 @@ class Listing:
         """
         with self._database.read() as connection:
             viewer = user_id(connection, moderator) if moderator else None
-            return item(connection, ref, self._database.now(), viewer, self.REPLIES)
+            return item(connection, ref, self._database.now(), viewer, self.REPLIES, self.blind)
 
     def items(self, refs: Sequence[int], moderator: str) -> list[Item]:
         """Return several comments as `item` does, for instance those that a moderator holds."""
         with self._database.read() as connection:
             viewer, now = user_id(connection, moderator), self._database.now()
-            return [item(connection, ref, now, viewer, self.REPLIES) for ref in refs]
+            return [item(connection, ref, now, viewer, self.REPLIES, self.blind) for ref in refs]
 
     def find(self, site: str, comment_id: str) -> int | None:
         """Return the number of a comment by the site's own id; None when it is not known."""
@@ -141,9 +153,11 @@ class Listing:
         return Counter({row.site: row.n for row in rows})
 
     def count(self, chosen: Filter) -> int:
-        """Return how many comments a filter takes in, exactly."""
+        """Return how many comments a filter takes in, exactly; those that wait by chance are left out, as in `page`."""
+        by_chance = filtered(select(func.count()).select_from(comments), chosen).where(SAMPLED)
         with self._database.read() as connection:
-            return int(connection.scalar(counted([func.count()], chosen)) or 0)
+            whole = connection.execute(counted([func.count()], chosen)).scalar_one()
+            return int(whole - connection.execute(by_chance).scalar_one())
 
     def histogram(self, chosen: Filter | None = None, *, bars: int = 20) -> list[Bar]:
         """Return how the probabilities of a label (of the deciding one, without a label) are spread.
@@ -190,8 +204,10 @@ class Listing:
         with self._database.read() as connection:
             return sorted(connection.scalars(select(tallies.c.label).where(tallies.c.label != "").distinct()))
 
-    def articles(self, *, site: str | None = None, limit: int = 50) -> list[tuple[int, str, int]]:
-        """Return number, title (or address) and waiting comments of the articles with most to do."""
+    def articles(
+        self, *, site: str | None = None, limit: int = 50, also: int | None = None
+    ) -> list[tuple[int, str, int]]:
+        """Return number, title (or address) and waiting comments of the articles with most to do, and of `also`."""
         busy = (
             select(comments.c.article_id, func.count().label("waiting"))
             .where(WAITING, comments.c.article_id.is_not(None))
@@ -206,7 +222,12 @@ class Listing:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [(row.id, row.title or row.url, row.waiting) for row in connection.execute(query)]
+            found = [(row.id, row.title or row.url, row.waiting) for row in connection.execute(query)]
+            one = select(articles.c.title, articles.c.url).where(articles.c.id == also)
+            more = connection.execute(one).one_or_none() if also not in (None, *(ref for ref, *_ in found)) else None
+        if more is not None and also is not None:
+            found.append((also, more.title or more.url, self.count(Filter(article=also))))
+        return found
 
     def decisions(self, moderator: str | None = None, *, since: datetime | None = None, limit: int = 100) -> list[Past]:
         """Return the latest decisions, of one moderator or all, latest first."""
@@ -235,7 +256,8 @@ _RECORD = (
     .group_by(comments.c.state, comments.c.waiting)
 )
 _TALLIES = select(tallies.c.site, tallies.c.label, tallies.c.place, tallies.c.n).where(tallies.c.n != 0)
-_OPEN_APPEALS = select(func.count()).where(appeals.c.state == "open")
+_APPEALED = select(func.count()).join_from(appeals, comments, comments.c.id == appeals.c.comment_id)
+_OPEN_APPEALS = _APPEALED.where(*DECIDABLE)
 _CLAIMED = select(func.count()).where(comments.c.claimed_by.is_not(None), comments.c.claimed_until > bindparam("now"))
 _OWN = (
     select(comments.c.site, func.count().label("n"))
@@ -253,7 +275,12 @@ def _one(connection: Connection, ref: int) -> Row[Any]:
 
 
 def item(
-    connection: Connection, ref: int, now: datetime, viewer: int | None = None, most_replies: int = Listing.REPLIES
+    connection: Connection,
+    ref: int,
+    now: datetime,
+    viewer: int | None = None,
+    most_replies: int = Listing.REPLIES,
+    blind: float = BLIND,
 ) -> Item:
     """Return one comment with all that surrounds it; raise `NotFound`."""
     row = _one(connection, ref)
@@ -286,7 +313,15 @@ def item(
         sampled=row.origin == "sample"
         if any(one.decision.act != "undo" and not one.undone for one in history)
         else None,
+        blind=bool(row.waiting)
+        and not (row.waiting == 2 and row.first_by == viewer)
+        and (row.origin == "sample" or _drawn(row.id, blind)),
     )
+
+
+def _drawn(ref: int, share: float) -> bool:
+    """Whether a comment is one of a share of all, always the same ones."""
+    return int.from_bytes(blake2b(str(ref).encode(), digest_size=4).digest()) < share * (1 << 32)
 
 
 def _blind(version: Version, label: str) -> Version:
@@ -337,12 +372,18 @@ def _mark(value: Any, number: int) -> str:
 
 
 def _cursor(after: str, column: Any) -> tuple[Any, int]:
+    """Read what `_mark` wrote; raise `InputError` for what no row of either database can have."""
     try:
         value, number = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if isinstance(column.type, Moment):
-            value = datetime.fromisoformat(value)
-        elif type(value) not in (int, float):
+        if type(number) is not int or not 0 <= number < 1 << 63:
             raise ValueError
-        return value, int(number)
-    except (ValueError, TypeError, binascii.Error, UnicodeEncodeError):
+        if isinstance(column.type, Moment):
+            when = datetime.fromisoformat(value)
+            if when.tzinfo is None:
+                raise ValueError
+            return when.astimezone(UTC), number
+        if type(value) not in (int, float) or not isfinite(value):
+            raise ValueError
+        return float(value), number
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise InputError("after: expected the end of a page, as it was given") from None

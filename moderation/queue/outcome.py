@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, select, update
@@ -40,7 +40,7 @@ class Standing:
     """Who had the first look, when a second one is due or done."""
 
 
-def standing(base: State, double: bool, made: Sequence[Any]) -> Standing:
+def standing(base: State, double: bool, made: Sequence[Any], *, erased: bool = False) -> Standing:
     """Return where a comment stands.
 
     Parameters
@@ -48,7 +48,13 @@ def standing(base: State, double: bool, made: Sequence[Any]) -> Standing:
     base : its state without any decision
     double : whether two people are to look at it
     made : decisions on the current version that are not undone, oldest first, with `act`, `stage` and `user_id`
+    erased : whether its text was erased: then no senior can decide, and nothing is escalated
     """
+    found = _standing(base, double, made)
+    return replace(found, state=base) if erased and found.state == "escalated" else found
+
+
+def _standing(base: State, double: bool, made: Sequence[Any]) -> Standing:
     final = [one for one in made if one.stage in FINAL]
     first = next((one for one in made if one.stage == "review"), None)
     second = next((one for one in made if one.stage == "second"), None)
@@ -117,7 +123,13 @@ class Move:
 
 
 _STANDING: Select[Any] = select(
-    comments.c.id, comments.c.site, comments.c.state, comments.c.waiting, comments.c.base, comments.c.double
+    comments.c.id,
+    comments.c.site,
+    comments.c.state,
+    comments.c.waiting,
+    comments.c.base,
+    comments.c.double,
+    comments.c.erased,
 ).where(comments.c.id.in_(bindparam("ids", expanding=True)))
 _MOVED: dict[str, Any] = {name: bindparam(name) for name in ("state", "waiting", "first_by", "in_bulk")}
 _MOVE = update(comments).where(comments.c.id == bindparam("pk")).values(_MOVED)
@@ -139,7 +151,8 @@ def settle(database: Database, connection: Connection, ids: Sequence[int], *, ke
     for row in connection.execute(_STANDING, {"ids": ids}):
         decided = made.get(row.id, [])
         in_bulk = bool(decided) and decided[-1].bulk_id is not None
-        moves.append(Move(row, standing(row.base, row.double, decided), in_bulk))
+        to = standing(row.base, row.double, decided, erased=row.erased is not None)
+        moves.append(Move(row, to, in_bulk))
     move(database, connection, moves, keep_claims=keep_claims)
 
 

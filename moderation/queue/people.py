@@ -40,7 +40,10 @@ SHIFT = timedelta(hours=12)
 """A session ends this long after signing in."""
 
 FREE_TRIES = 5
-"""Sign-ins that may fail in a row before the next has to wait."""
+"""Sign-ins to one account that may fail in a row before the next has to wait."""
+
+FREE_TRIES_FROM_ADDRESS = 20
+"""The same for one address, behind which a whole newsroom may begin its shift."""
 
 LONGEST_WAIT = timedelta(minutes=15)
 """Most that a sign-in has to wait; the wait doubles from a second with every failure."""
@@ -231,18 +234,20 @@ class People:
     def sign_in(self, name: str, password: str, *, address: str | None = None) -> tuple[str, Session]:
         """Return a new session and the secret for its cookie.
 
-        Raises `SignInFailed`; after `FREE_TRIES` failures in a row for the account or the address
-        `SignInThrottled`, which says how many seconds to wait.
+        Raises `SignInFailed`; after `FREE_TRIES` failures in a row for the account, or `FREE_TRIES_FROM_ADDRESS` from
+        the address, `SignInThrottled`, which says how many seconds to wait. A try counts as failed from its beginning,
+        so that many at the same time are not one; success clears the count.
         """
         name, password = name[:200], password[:LONGEST_PASSWORD]
         watched = [f"name {name.lower()}"] + ([f"address {address[:100]}"] if address else [])
-        self._check_throttle(watched)
+        self._count_try(watched)
         with self._database.read() as connection:
             row = _alike(connection, name)
         usable = row is not None and row.password is not None and not row.disabled
         good = self._verify(row.password if row is not None and usable else self._nobody, password)
         if row is None or not (usable and good):
-            self._fail(watched, None if row is None else row.name, address)
+            # Only the name of an account is kept, for what is typed as a name may be a password.
+            self.note("sign_in_failed", address=address, detail=None if row is None else row.name)
             raise SignInFailed("name and password do not fit")
         return self._open(row, password, watched, address)
 
@@ -294,25 +299,20 @@ class People:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _check_throttle(self, watched: list[str]) -> None:
-        with self._database.read() as connection:
-            rows = connection.execute(select(failures).where(failures.c.what.in_(watched))).all()
-        now = self._database.now()
-        wait = max(((row.last + _wait(row.n) - now).total_seconds() for row in rows), default=0.0)
-        if wait > 0:
-            raise SignInThrottled(f"too many sign-ins failed; try again in {int(wait) + 1} seconds", wait=wait)
-
-    def _fail(self, watched: list[str], known: str | None, address: str | None) -> None:
-        """Count a failure; only the name of an account is kept, for what is typed as a name may be a password."""
+    def _count_try(self, watched: list[str]) -> None:
+        """Count a try as a failure, or raise `SignInThrottled` when it comes too soon; others wait for the answer."""
         with self._database.write() as connection:
-            now = self._database.now()
-            connection.execute(delete(failures).where(failures.c.last < now - 4 * LONGEST_WAIT))
-            for what in watched:
-                statement = self._database.insert(failures).on_conflict_do_update(
-                    index_elements=["what"], set_={"n": failures.c.n + 1, "last": now}
-                )
-                connection.execute(statement, {"what": what, "n": 1, "last": now})
-            note(self._database, connection, "sign_in_failed", address=address, detail=known)
+            begun = self._database.now()
+            connection.execute(delete(failures).where(failures.c.last < begun - 4 * LONGEST_WAIT))
+            first = self._database.insert(failures).on_conflict_do_nothing(index_elements=["what"])
+            connection.execute(first, [{"what": what, "n": 0, "last": begun} for what in sorted(watched)])
+            known = failures.c.what.in_(watched)
+            rows = connection.execute(select(failures).where(known).order_by(failures.c.what).with_for_update()).all()
+            now = self._database.now()  # after the locks: tries before this one have their time by then
+            wait = max((row.last + _wait(row.what, row.n) - now).total_seconds() for row in rows)
+            if wait > 0:
+                raise SignInThrottled(f"too many sign-ins failed; try again in {int(wait) + 1} seconds", wait=wait)
+            connection.execute(update(failures).where(known).values(n=failures.c.n + 1, last=now))
 
     # Tokens for machines
 
@@ -404,10 +404,11 @@ def note(
     connection.execute(insert(audit), values)
 
 
-def _wait(n: int) -> timedelta:
-    if n < FREE_TRIES:
+def _wait(what: str, n: int) -> timedelta:
+    free = FREE_TRIES_FROM_ADDRESS if what.startswith("address ") else FREE_TRIES
+    if n < free:
         return timedelta(0)
-    return min(LONGEST_WAIT, timedelta(seconds=2 ** min(n - FREE_TRIES, 20)))
+    return min(LONGEST_WAIT, timedelta(seconds=2 ** min(n - free, 20)))
 
 
 def _check_role(role: str) -> Any:

@@ -18,6 +18,9 @@ Ground = Literal["illegal", "incompatible"]
 
 GROUNDS = ("illegal", "incompatible")
 
+LONGEST = {"clause": 500, "facts": 2_000}
+"""Characters of what an author is told, as many as the DSA Transparency Database takes of it."""
+
 VISIBILITIES = ("removed", "disabled", "demoted", "labelled")
 """What is done to a rejected comment."""
 
@@ -30,11 +33,11 @@ CATEGORIES = (
     "ILLEGAL_OR_HARMFUL_SPEECH",
     "INTELLECTUAL_PROPERTY_INFRINGEMENTS",
     "NEGATIVE_EFFECTS_ON_CIVIC_DISCOURSE_OR_ELECTIONS",
+    "NOT_SPECIFIED_NOTICE",
     "OTHER_VIOLATION_TC",
     "PROTECTION_OF_MINORS",
     "RISK_FOR_PUBLIC_SECURITY",
     "SCAMS_AND_FRAUD",
-    "SCOPE_OF_PLATFORM_SERVICE",
     "SELF_HARM",
     "UNSAFE_AND_PROHIBITED_PRODUCTS",
     "VIOLENCE",
@@ -92,6 +95,8 @@ def _reason(place: str, code: str, table: Any) -> Reason:
     for name in known[:-1]:
         if not isinstance(table[name], str) or not table[name]:
             raise InputError(f"{place} {name}: expected a string that is not empty")
+        if len(table[name]) > LONGEST.get(name, 200):
+            raise InputError(f"{place} {name}: expected at most {LONGEST.get(name, 200)} characters")
     for name, allowed in (("ground", GROUNDS), ("category", CATEGORIES)):
         if table[name] not in allowed:
             raise InputError(f"{place} {name}: expected one of {', '.join(allowed)}, got {table[name]!r}")

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    type_coerce,
+    update,
+)
 
 from moderation.errors import InputError
 from moderation.queue.database import Database
 from moderation.queue.outcome import lock, settle, tallied
 from moderation.queue.people import note
-from moderation.queue.schema import appeals, comments, decisions, outbox, scores, skips, versions
+from moderation.queue.schema import appeals, bulks, comments, decisions, outbox, scores, skips, versions, webhooks
+
+ERASED = "(erased)"
+"""What stands in the filter of a bulk act for an author who was forgotten."""
 
 CHUNK = 500
 """Comments in one transaction, so that moderators do not wait for it."""
@@ -45,7 +62,8 @@ class Retention:
         passed_older_than : age of comments that the policy let through; default: `older_than`
         waiting : forget comments that still wait for a person, too, by the time they came in
 
-        Comments with an open appeal stay. Delivered webhook events of that age go, too.
+        Comments with an open appeal stay. Webhook events of that age that were delivered, or will never be, go, too,
+        and so do authors' names in the filters of bulk acts.
         """
         for age in (older_than, passed_older_than):
             if age is not None and age < timedelta(0):
@@ -66,12 +84,19 @@ class Retention:
             old.append(and_(unsettled, comments.c.received < before, ~recent))
         found = self._forget([or_(*old), ~appealed], "purged", f"older than {older_than.days} days")
         with self._database.write() as connection:
-            connection.execute(delete(outbox).where(outbox.c.delivered < before))
+            removed = select(webhooks.c.id).where(webhooks.c.removed.is_not(None))
+            untold = and_(outbox.c.created < before, outbox.c.webhook_id.in_(removed))
+            connection.execute(delete(outbox).where(or_(outbox.c.delivered < before, untold)))
+            _forget_authors(connection, bulks.c.made < before)
         return found
 
     def erase(self, site: str, author: str) -> Forgotten:
         """Forget all comments of an author on a site, wherever they stand; those that wait leave the queue."""
-        return self._forget([comments.c.site == site, comments.c.author == author], "erased", f"an author of {site}")
+        found = self._forget([comments.c.site == site, comments.c.author == author], "erased", f"an author of {site}")
+        with self._database.write() as connection:
+            _forget_authors(connection, true(), lambda chosen: chosen["author"] == author)
+        self._database.checkpoint()
+        return found
 
     def _forget(self, where: Sequence[ColumnElement[bool]], kind: str, detail: str) -> Forgotten:
         erased = deleted = last = 0
@@ -107,15 +132,16 @@ class Retention:
         if not refs:
             return
         connection.execute(update(versions).where(versions.c.comment_id.in_(refs)).values(text="", spans={}))
-        free_text = or_(decisions.c.note.is_not(None), decisions.c.facts.is_not(None))
-        connection.execute(
-            update(decisions).where(decisions.c.comment_id.in_(refs), free_text).values(note=None, facts=None)
-        )
+        words = (decisions.c.note, decisions.c.facts, decisions.c.law)
+        written = or_(*(column.is_not(None) for column in words))
+        blank = dict.fromkeys(column.name for column in words)
+        connection.execute(update(decisions).where(decisions.c.comment_id.in_(refs), written).values(blank))
         connection.execute(update(appeals).where(appeals.c.comment_id.in_(refs)).values(statement=None, contact=None))
         for number, body in connection.execute(
             select(outbox.c.id, outbox.c.body).where(outbox.c.comment_id.in_(refs))
         ).all():
-            body["data"].pop("facts", None)
+            for name in ("facts", "clause"):
+                body["data"].pop(name, None)
             connection.execute(update(outbox).where(outbox.c.id == number).values(body=body))
         with tallied(self._database, connection, refs):
             connection.execute(
@@ -137,3 +163,14 @@ class Retention:
         with self._database.read() as connection:
             found = connection.scalar(select(func.min(comments.c.received)).where(comments.c.erased.is_(None)))
         return None if found is None else self._database.now() - found
+
+
+def _forget_authors(
+    connection: Connection, where: ColumnElement[bool], wanted: Callable[[dict[str, Any]], bool] = lambda chosen: True
+) -> None:
+    """Blank the author in the filters of bulk acts; that there was one stays to be seen."""
+    named = type_coerce(bulks.c.filter, Text).like('%"author":%')
+    for number, chosen in connection.execute(select(bulks.c.id, bulks.c.filter).where(where, named)).all():
+        if wanted(chosen):
+            blank = update(bulks).where(bulks.c.id == number)
+            connection.execute(blank.values(filter=chosen | {"author": ERASED}))

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, lit
 
 from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
 from moderation.errors import NotFound
-from moderation.queue.schema import articles, comments, decisions, scores, skips, undoing, users, versions
+from moderation.queue.schema import appeals, articles, comments, decisions, scores, skips, undoing, users, versions
 from moderation.queue.values import Entry, Filter, Order, Past, Version
 
 WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
@@ -21,6 +21,16 @@ SECOND: ColumnElement[bool] = literal_column("comments.waiting = 2")
 
 SAMPLED: ColumnElement[bool] = literal_column("comments.waiting > 0 AND comments.origin = 'sample'")
 """What waits by chance."""
+
+NOT_SAMPLED: ColumnElement[bool] = literal_column("NOT (comments.waiting > 0 AND comments.origin = 'sample')")
+"""All but what waits by chance."""
+
+DECIDABLE: tuple[ColumnElement[bool], ...] = (
+    appeals.c.state == "open",
+    comments.c.waiting == 0,
+    comments.c.erased.is_(None),
+)
+"""Appeals that somebody can decide: their comments are there, and wait for no other decision."""
 
 _MARKED: ColumnElement[bool] = literal_column("scores.waiting > 0 AND scores.marked")
 

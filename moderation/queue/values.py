@@ -256,6 +256,8 @@ class Item:
     """Whether text and author were erased."""
     sampled: bool | None = None
     """Whether it was in the queue by chance; None until somebody has decided."""
+    blind: bool = False
+    """Whether who decides is to see neither score nor severity before: it waits by chance, or was drawn to look so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,7 @@ class Counts:
     escalated: int
     """Comments that wait for a senior."""
     appeals: int
-    """Appeals that are open."""
+    """Appeals that can be decided."""
     by_label: Mapping[str, int] = field(default_factory=dict)
     """Waiting per label; a comment counts under each label that is marked."""
     by_site: Mapping[str, int] = field(default_factory=dict)
@@ -343,7 +345,8 @@ class Preview:
     sample: tuple[Entry, ...]
     """Some of them, by chance."""
     mean: float | None
-    """Mean probability of the label, which is calibrated: the share that the model expects to be right."""
+    """Mean probability of the label, which is calibrated: the share that the model expects to be right; None where
+    `seen` is, and without any comment."""
     rejected: int
     """Earlier decisions in the range, made one by one, that rejected."""
     decided: int
@@ -354,6 +357,8 @@ class Preview:
     """95 % Wilson interval of the precision; None without any."""
     claimed: int = 0
     """Comments in the range that others have before them, or that wait for a second look; they are left out."""
+    seen: Mapping[int, int] | None = None
+    """Version of each comment by its number, for `Bulks.act`; None when they are too many for one act."""
 
 
 @dataclass(frozen=True, slots=True)

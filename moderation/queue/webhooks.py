@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import threading
 import urllib.error
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.client import HTTPException
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +39,9 @@ LEASE = timedelta(seconds=60)
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=6)
 """Waiting time after the first failure, four times as long after every further one, and the longest."""
+
+_LABEL = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+"""A part of a host's name; underscores are not in DNS, but in many a container's name."""
 
 Send = Callable[[str, bytes, Mapping[str, str]], int]
 """Posts a body with headers to an address and returns the status; raises `OSError` when there is no answer."""
@@ -76,10 +81,11 @@ class Webhooks:
         self._send = send or post
 
     def add(self, url: str, *, site: str | None = None) -> tuple[str, Webhook]:
-        """Add an address; return the secret that its receiver checks signatures with, and the webhook."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-            raise InputError("url: expected http:// or https:// with a host and without a name and password")
+        """Add an address; return the secret that its receiver checks signatures with, and the webhook.
+
+        Raises `InputError` for an address that nothing could ever be posted to.
+        """
+        check_url(url)
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         with self._database.write() as connection:
             values = {"url": url, "secrets": [secret], "site": site, "created": self._database.now()}
@@ -172,6 +178,35 @@ class Webhooks:
             now = self._database.now()
             values = {"delivered": now if good else None, "answer": answer[:200], "due": now + wait_after(attempts)}
             connection.execute(update(outbox).where(outbox.c.id == number).values(values))
+
+
+def check_url(url: str) -> None:
+    """Raise `InputError` unless an address can be posted to: its scheme, host and port, and what it is written in."""
+    if any(char.isspace() or not char.isprintable() for char in url):
+        raise InputError("url: expected no spaces and nothing that is not seen")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise InputError("url: expected a host, and a port from 1 to 65535 if any") from None
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+        raise InputError("url: expected http:// or https:// with a host and without a name and password")
+    if port == 0:
+        raise InputError("url: expected a port from 1 to 65535, got 0")
+    if not _is_host(host):
+        raise InputError(f"url: expected the name or number of a host, got {host[:60]!r}")
+    if not (parts.path + parts.query).isascii():
+        raise InputError("url: expected letters beyond ASCII in a path as %XX")
+
+
+def _is_host(host: str) -> bool:
+    try:
+        if ":" in host or host.rstrip(".").rpartition(".")[2].isdecimal():
+            return bool(ip_address(host))
+        name = host.encode("idna").decode().removesuffix(".")
+    except ValueError:  # also UnicodeError, for labels that are empty or too long
+        return False
+    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
 def wait_after(failures: int) -> timedelta:

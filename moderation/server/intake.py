@@ -1,14 +1,18 @@
-"""Routes for machines: ``POST /v1/queue`` puts comments into the queue, ``POST /v1/appeals`` opens appeals."""
+"""Routes for machines: ``POST /v1/queue`` puts comments into the queue, ``POST /v1/appeals`` opens appeals, and
+``GET /v1/decisions`` streams decisions."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
+from urllib.parse import parse_qs
 
 import msgspec
 from anyio import to_thread
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +31,9 @@ from moderation.server.limits import Gate
 from moderation.server.logs import frames
 from moderation.server.native import read
 from moderation.server.settings import Settings
+
+STRETCH = 64 << 10
+"""Bytes of an export that are sent at once."""
 
 logger = logging.getLogger("moderation.server")
 
@@ -73,7 +80,7 @@ def routes(
     settings: Settings | None = None,
     intake: Intake | None = None,
 ) -> list[BaseRoute]:
-    """Return the routes; both ask for a token of the queue (``Authorization: Bearer``).
+    """Return the routes; all ask for a token of the queue (``Authorization: Bearer``).
 
     Parameters
     ----------
@@ -103,8 +110,9 @@ def routes(
 
     gate = Gate(bounds.max_waiting, bounds.max_buffered)
     return [
-        Route("/v1/queue", Machine(store, "queue", put, gate, bounds, bounds.max_batch_body), methods=["POST"]),
-        Route("/v1/appeals", Machine(store, "appeals", appeal, gate, bounds, bounds.max_body), methods=["POST"]),
+        Route("/v1/queue", Question(store, "queue", put, gate, bounds, bounds.max_batch_body), methods=["POST"]),
+        Route("/v1/appeals", Question(store, "appeals", appeal, gate, bounds, bounds.max_body), methods=["POST"]),
+        Route("/v1/decisions", Export(store, "export"), methods=["GET"]),
     ]
 
 
@@ -131,6 +139,50 @@ class Machine:
     ----------
     store : the queue, which knows the tokens
     scope : what a token has to be good for
+    """
+
+    def __init__(self, store: Store, scope: TokenScope) -> None:
+        self.store = store
+        self.scope = scope
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["moderation.route"] = self.scope
+        try:
+            response = await self.respond(scope, receive)
+        except Fault as fault:
+            response = problem(fault)
+        except ClientGone:
+            scope["moderation.status"] = 499
+            return
+        except ModerationError as error:
+            response = problem(_fault(error))
+        except Exception as error:
+            logger.error("a request failed", extra={"route": self.scope, "error": frames(error)})
+            response = problem(Fault("internal", 500, "Internal error; the log has its place"))
+        await response(scope, receive, send)
+
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        """Return the answer to one request."""
+        raise NotImplementedError
+
+    async def admit(self, scope: Scope) -> Token:
+        """Return the token of who asks; raise `Fault` when it is not good for this."""
+        secret = key_of(scope) or ""
+        token = await to_thread.run_sync(self.store.people.token, secret, self.scope) if secret else None
+        if token is None:
+            detail = f"expected a token of the queue that is good for {self.scope}"
+            raise Fault("key", 401, detail, headers={"www-authenticate": "Bearer"})
+        scope["moderation.caller"] = token.name
+        return token
+
+
+class Question(Machine):
+    """A route that reads JSON and answers it.
+
+    Parameters
+    ----------
+    store, scope : see `Machine`
     answer : the route's own work; runs in a thread, for the store blocks
     gate, settings, limit : bounds
     """
@@ -144,43 +196,61 @@ class Machine:
         settings: Settings,
         limit: int,
     ) -> None:
-        self.store = store
-        self.scope = scope
+        super().__init__(store, scope)
         self.answer = answer
         self.gate = gate
         self.settings = settings
         self.limit = limit
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        scope["moderation.route"] = self.scope
-        try:
-            response = await self._respond(scope, receive)
-        except Fault as fault:
-            response = problem(fault)
-        except ClientGone:
-            scope["moderation.status"] = 499
-            return
-        except ModerationError as error:
-            response = problem(_fault(error))
-        except Exception as error:
-            logger.error("a request failed", extra={"route": self.scope, "error": frames(error)})
-            response = problem(Fault("internal", 500, "Internal error; the log has its place"))
-        await response(scope, receive, send)
-
-    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        """Return the answer to one request."""
         with self.gate.visit() as visit:
-            scope["moderation.caller"] = (await to_thread.run_sync(self._admit, key_of(scope) or "")).name
+            await self.admit(scope)
             raw = await read_body(scope, receive, visit, limit=self.limit, seconds=self.settings.body_timeout)
             await visit.wait()
             return await to_thread.run_sync(lambda: self.answer(parse_json(raw)))
 
-    def _admit(self, secret: str) -> Token:
-        token = self.store.people.token(secret, self.scope) if secret else None
-        if token is None:
-            detail = f"expected a token of the queue that is good for {self.scope}"
-            raise Fault("key", 401, detail, headers={"www-authenticate": "Bearer"})
-        return token
+
+class Export(Machine):
+    """A route that streams decisions as JSON lines, a stretch at a time, whatever their number."""
+
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        """Return the answer to one request."""
+        token = await self.admit(scope)
+        since, site = _asked(scope["query_string"])
+        noted = partial(self.store.people.note, "exported", user=token.owner, detail=f"decisions, token {token.name}")
+        await to_thread.run_sync(noted)
+        lines = self.store.exports.jsonl(since=since, site=site)
+        return StreamingResponse(_stretches(lines), media_type="application/x-ndjson")
+
+
+def _asked(query: bytes) -> tuple[datetime | None, str | None]:
+    """Return from when on, and of which site, decisions are asked for."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    for name, values in given.items():
+        if name not in ("since", "site"):
+            raise Fault("invalid", 400, f"{name[:40]}: expected since or site in the address", path=name[:40])
+        if len(values) > 1:
+            raise Fault("invalid", 400, f"{name}: expected it once, got it {len(values)} times", path=name)
+    try:
+        since = datetime.fromisoformat(given["since"][0]) if "since" in given else None
+        since = since and since.replace(tzinfo=since.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Fault("invalid", 400, "since: expected a day or time such as 2026-11-25", path="since") from None
+    return since, given["site"][0] if "site" in given else None
+
+
+def _stretches(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Put lines together, for each one that is sent costs a change of threads."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= STRETCH:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join(held)
 
 
 def _fault(error: ModerationError) -> Fault:

@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from moderation.comment import Comment, Score, Verdict
 from moderation.intake import heaviest, make_demo
 from moderation.policy import Policy
-from moderation.queue import Incoming, Store
+from moderation.queue import Incoming, Store, load_reasons
+from moderation.queue.statements import territory
 from moderation.scorer import Scorer
 from moderation.server import intake, review
 from moderation.server.app import create_app
@@ -30,6 +31,15 @@ class QueueOptions:
     """Path of an SQLite file, or a URL."""
     scored: str | None = None
     """Site under which comments that the scoring routes were asked about enter the queue; None: they do not."""
+    reasons: str | None = None
+    """Path of a TOML file of the reasons for rejections; None: those that come with the package."""
+    territory: str = "EEA"
+    """Where a rejected comment is not shown, for statements of reasons: EEA, EU, or countries as in ``DE,AT``."""
+
+    def open(self) -> Store:
+        """Open the queue; raise what `Store.open`, `load_reasons` and `territory` raise."""
+        reasons = None if self.reasons is None else load_reasons(self.reasons)
+        return Store.open(self.database, reasons=reasons, territory=territory(self.territory))
 
 
 def prepare(options: QueueOptions, scorer: Scorer, policy: Policy, *, demo: bool = False) -> str:
@@ -37,7 +47,7 @@ def prepare(options: QueueOptions, scorer: Scorer, policy: Policy, *, demo: bool
 
     With `demo`, invented comments and an account are put in.
     """
-    with Store.open(options.database) as store:
+    with options.open() as store:
         if demo:
             name, password = make_demo(store, scorer, policy)
             return f"demonstration: sign in as {name}, password {password}"
@@ -51,7 +61,7 @@ def create_queue_app(scorer: Scorer, policy: Policy, settings: Settings, options
 
     Raises what `create_app` and `Store.open` raise.
     """
-    store = Store.open(options.database)
+    store = options.open()
     app = create_app(
         scorer,
         policy,

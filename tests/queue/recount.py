@@ -22,7 +22,8 @@ def check(store: Store) -> None:
             assert row.waiting == next(one.waiting for one in rows if one.id == row.comment_id)
         expected: Counter[tuple[str, str, str]] = Counter()
         for row in rows:
-            found = standing(row.base, row.double, made.get(row.id, []))
+            found = standing(row.base, row.double, made.get(row.id, []), erased=row.erased is not None)
+            assert row.erased is None or found.state != "escalated"
             assert (row.state, row.waiting, row.first_by) == (found.state, found.waiting, found.first_by)
             place = place_of(row.state, row.waiting)
             if place:

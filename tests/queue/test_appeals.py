@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moderation.errors import Conflict, Forbidden, InputError, NotFound
-from moderation.queue import Appeal, Ruling, Store
+from moderation.queue import Appeal, Intake, Ruling, Store
+from tests.queue.conftest import incoming
 from tests.queue.recount import check
 
 REJECT = Ruling("reject", reason="ABUSE")
@@ -57,8 +58,10 @@ def test_an_open_appeal_is_not_opened_twice(filled: Store, appeal: Appeal) -> No
 
 
 def test_only_rejections_can_be_appealed(filled: Store) -> None:
-    with pytest.raises(Conflict, match="not rejected"):
+    with pytest.raises(Conflict, match="waits for a decision"):
         filled.appeals.open("gazette", "c19")
+    with pytest.raises(Conflict, match="not rejected"):
+        filled.appeals.open("gazette", "c1")
     with pytest.raises(NotFound):
         filled.appeals.open("gazette", "nope")
     with pytest.raises(NotFound):
@@ -90,3 +93,30 @@ def test_an_erased_comment_takes_no_appeal(filled: Store) -> None:
     filled.retention.erase("gazette", item.comment.author or "")
     with pytest.raises(Conflict, match="erased"):
         filled.appeals.open("gazette", item.comment.id, statement="It was a joke.", contact="joe@example.org")
+
+
+def test_what_the_first_of_two_decided_shows_in_no_answer_about_appeals(store: Store) -> None:
+    store.arrivals.put([incoming(n) for n in range(3)], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, REJECT)
+    store.desk.decide("ada", 2, Ruling("approve"))
+    told = set()
+    for name in ("c0", "c1", "c2"):  # rejected first, approved first, not looked at yet
+        with pytest.raises(Conflict) as caught:
+            store.appeals.open("gazette", name)
+        told.add(str(caught.value).replace(name, ""))
+    assert len(told) == 1 and not any(state in str(told) for state in ("reject", "approve"))
+
+
+def test_an_appeal_rests_while_its_comment_waits_for_a_second_look(store: Store) -> None:
+    store.arrivals.put([incoming(1)], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, REJECT)
+    second = store.desk.decide("bob", 1, REJECT).past.ref
+    appeal = store.appeals.open("gazette", "c1")
+    assert store.appeals.waiting("eve") == [appeal]
+    store.desk.undo("bob", second)
+    assert store.appeals.waiting("eve") == []
+    assert store.listing.counts().appeals == 0
+    with pytest.raises(Conflict, match="waits"):
+        store.appeals.decide("eve", appeal.ref, Ruling("approve"))
+    store.desk.decide("eve", 1, REJECT)
+    assert store.appeals.waiting("sue") == [appeal]

@@ -102,6 +102,8 @@ def test_webhooks(tmp_path: Path) -> None:
         (("status", "-d", "mysql://x/y"), "expected a path", 2),
         (("status", "-d", "/nowhere/at/all.db"), "cannot be reached", 5),
         (("export", "--since", "yesterday"), "--since: expected a day", 2),
+        (("export", "--territory", "UK"), "territory: expected EEA, EU", 2),
+        (("export", "--reasons", "/nowhere.toml"), "/nowhere.toml: cannot be read", 2),
         (("import", "/nowhere.jsonl", "--site", "x"), "cannot be opened", 2),
         (("import", str(SAMPLE), "--site", "x", "--sample", "2"), "from 0 to 1", 2),
     ],

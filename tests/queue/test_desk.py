@@ -19,6 +19,7 @@ from moderation.errors import (
     NotFound,
 )
 from moderation.queue import Filter, Intake, Item, Ruling, Store
+from moderation.queue.outcome import lock
 from moderation.queue.schema import decisions
 from tests.queue.conftest import PLAIN, Clock, incoming
 from tests.queue.recount import check
@@ -372,3 +373,31 @@ def test_only_who_can_decide_takes_a_comment(store: Store) -> None:
     store.desk.decide("bob", 1, APPROVE)
     assert store.desk.take("ada", 1).claimed_by is None
     assert store.desk.take("sue", 1).claimed_by == "sue"
+
+
+def test_a_comment_on_the_screen_stays_while_it_is_scored_anew(filled: Store) -> None:
+    if filled.database.is_sqlite:
+        pytest.skip("on SQLite one transaction writes at a time")
+    before = [item.ref for item in filled.desk.claim("ada", hold=3)]
+    with ThreadPoolExecutor(1) as pool:
+        with filled.database.write() as connection:
+            lock(connection, before[:2])  # as `Arrivals` does while it scores them anew
+            again = pool.submit(filled.desk.claim, "ada", hold=3)
+            with pytest.raises(TimeoutError):
+                again.result(0.5)
+        assert [item.ref for item in again.result(30)] == before
+
+
+def test_who_decides_cannot_tell_the_random_sample_by_its_scores(where: str) -> None:
+    with Store.open(where, mix=0, blind=0.2) as store:
+        store.arrivals.put([incoming(n, 0.1) for n in range(40)], site="gazette", intake=Intake(sample=1, double=0))
+        store.arrivals.put([incoming(n, 0.5) for n in range(40, 240)], site="gazette", intake=PLAIN)
+        blind = [store.listing.item(ref, "ada").blind for ref in range(1, 241)]
+        assert all(blind[:40])
+        assert 0.1 < sum(blind[40:]) / 200 < 0.3
+        assert blind == [store.desk.take("ada", ref).blind for ref in range(1, 241)]
+        for chosen in (Filter(), Filter(label="abuse"), Filter(state=None), Filter(author="joe")):
+            assert {entry.ref for entry in store.listing.page(chosen, limit=300).entries} == set(range(41, 241))
+            assert store.listing.count(chosen) == 200
+        store.desk.decide("ada", 1, Ruling("approve"))
+        assert (store.listing.item(1, "ada").blind, store.listing.item(1, "ada").sampled) == (False, True)

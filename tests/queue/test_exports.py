@@ -5,13 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from moderation.comment import Comment
+from moderation.errors import InputError
 from moderation.formats.rows import Fields, read_rows
 from moderation.queue import Filter, Intake, Ruling, Store
 from moderation.queue.exports import safe_cell
+from moderation.queue.reasons import CATEGORIES, load_reasons
+from moderation.queue.statements import EEA, territory
 from tests.queue.conftest import PLAIN, Clock, incoming
 from training.evaluate import set_of_rows
 
@@ -128,14 +134,58 @@ def test_statements_of_reasons(decided: Store) -> None:
         "decision_facts": "The comment threatens somebody with harm.",
         "category": "STATEMENT_CATEGORY_VIOLENCE",
         "content_type": ["CONTENT_TYPE_TEXT"],
+        "content_date": "2026-03-04",
         "application_date": "2026-03-04",
         "source_type": "SOURCE_VOLUNTARY",
         "automated_detection": "Yes",
         "automated_decision": "AUTOMATED_DECISION_NOT_AUTOMATED",
-        "territorial_scope": ["EU", "EEA"],
+        "territorial_scope": list(EEA),
     }
     assert spam["decision_ground"] == "DECISION_GROUND_INCOMPATIBLE_CONTENT"
     assert spam["incompatible_content_ground"] == "Comments may not advertise."
+
+
+# The rules of the DSA Transparency Database: app/Http/Requests/StatementsStoreRequest.php and its API documentation.
+REQUIRED = {
+    "decision_visibility", "decision_ground", "content_type", "category", "territorial_scope", "content_date",
+    "application_date", "decision_facts", "source_type", "automated_detection", "automated_decision", "puid",
+}  # fmt: skip
+COUNTRIES = set("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IS IT LI LT LU LV MT NL NO PL PT RO SE SI SK".split())
+
+
+@pytest.mark.parametrize("created", [None, "2026-03-01T12:00:00Z", "yesterday", "1970-01-01", "2099-01-01"])
+@pytest.mark.parametrize("code", load_reasons())
+def test_the_transparency_database_would_take_a_statement(store: Store, code: str, created: str | None) -> None:
+    odd = Comment("c/1 é" + "x" * 600, "You clown", created=created, language="pt-BR" if created else "tlh")
+    store.arrivals.put([replace(incoming(1), comment=odd)], site="The Gazette, London", intake=PLAIN)
+    store.desk.decide("ada", 1, Ruling("reject", reason=code, law="§" * 500, facts="ü" * 2_000, visibility="labelled"))
+    [found] = lines(store.exports.statements())
+    assert found.keys() >= REQUIRED
+    assert re.fullmatch("[A-Za-z0-9_-]{1,500}", found["puid"])
+    assert {*found["territorial_scope"]} <= COUNTRIES
+    assert "2000-01-01" <= found["content_date"] <= "2026-03-04"
+    assert found.get("content_language", "PT") == "PT"
+    assert found["category"].removeprefix("STATEMENT_CATEGORY_") in CATEGORIES
+    word = "illegal_content" if "ILLEGAL" in found["decision_ground"] else "incompatible_content"
+    assert 0 < len(found[f"{word}_{'legal_' if word == 'illegal_content' else ''}ground"]) <= 500
+    assert 0 < len(found[f"{word}_explanation"]) <= 2_000
+
+
+def test_no_more_is_told_than_the_database_takes(store: Store) -> None:
+    store.arrivals.put([incoming(1)], site="gazette", intake=PLAIN)
+    for name, most in (("law", 500), ("facts", 2_000)):
+        with pytest.raises(InputError, match=f"{name}: expected at most {most}"):
+            store.desk.decide("ada", 1, Ruling("reject", reason="ABUSE", **{name: "x" * (most + 1)}))
+
+
+def test_the_territory(where: str) -> None:
+    assert (len(territory("EU")), len(territory("EEA")), territory("de, at,DE")) == (27, 30, ("AT", "DE"))
+    with pytest.raises(InputError, match="expected EEA, EU, or some of AT, .* got 'UK'"):
+        territory("DE,UK")
+    with Store.open(where, territory=territory("DE"), mix=0) as store:
+        store.arrivals.put([incoming(1)], site="gazette", intake=PLAIN)
+        store.desk.decide("ada", 1, Ruling("reject", reason="ABUSE"))
+        assert lines(store.exports.statements())[0]["territorial_scope"] == ["DE"]
 
 
 def test_a_statement_says_when_the_model_took_part(store: Store) -> None:
@@ -162,3 +212,17 @@ def test_more_than_a_chunk(store: Store) -> None:
     store.arrivals.put([incoming(n, 0.3) for n in range(1_100)], site="gazette", intake=PLAIN)
     store.bulks.act("ada", Filter(), Ruling("approve"))
     assert sum(1 for _ in store.exports.records()) == 1_100
+
+
+def test_a_first_decision_is_exported_with_the_second(store: Store) -> None:
+    store.arrivals.put([incoming(1), incoming(2)], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, Ruling("reject", reason="ABUSE"))
+    for write in (store.exports.jsonl, store.exports.statements):
+        assert lines(write()) == []
+    assert b"".join(store.exports.csv()).count(b"\n") == 1
+    store.desk.decide("bob", 1, Ruling("reject", reason="ABUSE"))
+    assert [record["id"] for record in store.exports.records()] == ["c1"]
+    store.arrivals.put([incoming(1, text="I take it back")], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, Ruling("approve"))
+    [old] = store.exports.records()  # what was decided on the text before the edit is no secret
+    assert (old["decision"]["act"], old["text"]) == ("reject", "text 1 you clown")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from moderation.errors import InputError
+from moderation.errors import Conflict, InputError
 from moderation.queue import Filter, Intake, Ruling, Store
-from moderation.queue.schema import metadata
+from moderation.queue.schema import metadata, outbox
 from tests.queue.conftest import PLAIN, Clock, incoming
 from tests.queue.recount import check
 
-REJECT = Ruling("reject", reason="ABUSE", note="quotes the clown remark", facts="You wrote clown.")
+REJECT = Ruling("reject", reason="ABUSE", note="quotes the clown remark", facts="You wrote clown.", law="§ 185, Zaphod")
 
 
 def everything(store: Store) -> str:
@@ -29,11 +29,12 @@ def test_an_author_is_erased_and_the_trail_is_kept(store: Store) -> None:
     for name in ("ada", "bob"):
         [item] = store.desk.claim(name)
         store.desk.decide(name, item.ref, REJECT)
+    store.bulks.act("eve", Filter(author="Zaphod", low=0.65), REJECT)
     store.appeals.open("gazette", "c9", statement="I was quoting secret words", contact="zaphod@example.org")
     gone = store.retention.erase("gazette", "Zaphod")
-    assert (gone.erased, gone.deleted) == (2, 8)
+    assert (gone.erased, gone.deleted) == (3, 7)
     kept = everything(store)
-    for word in ("Zaphod", "secret words", "zaphod@", "clown remark", "You wrote"):
+    for word in ("Zaphod", "secret words", "zaphod@", "clown remark", "You wrote", "§ 185"):
         assert word not in kept
     ref = store.listing.find("gazette", "c9")
     assert ref is not None
@@ -50,6 +51,67 @@ def test_an_author_is_erased_and_the_trail_is_kept(store: Store) -> None:
     assert store.listing.counts().waiting == 1
     assert store.people.audit(kind="erased")
     check(store)
+
+
+def test_nothing_is_written_of_an_erased_comment(store: Store) -> None:
+    store.webhooks.add("https://news.example/hook")
+    store.arrivals.put([incoming(n) for n in range(3)], site="gazette", intake=PLAIN)
+    store.desk.decide("ada", 1, REJECT)
+    made = store.desk.decide("bob", 2, REJECT).past.ref
+    appeal = store.appeals.open("gazette", "c0", statement="I was quoting")
+    store.retention.erase("gazette", "joe")
+    late = Ruling("reject", reason="ABUSE", note="late", facts="late", law="late")
+    for act in (
+        lambda: store.desk.decide("sue", 1, late, revise=True),
+        lambda: store.appeals.decide("sue", appeal.ref, late),
+    ):
+        with pytest.raises(Conflict, match="erased"):
+            act()
+    store.desk.undo("bob", made)  # holds no words, and says that the decision does not stand
+    kept = everything(store)
+    assert "late" not in kept and "You wrote" not in kept
+    assert store.appeals.waiting("sue") == []
+    assert store.listing.counts().appeals == 0
+    [statement] = store.exports.statements()
+    assert b"insult" in statement  # what the reason says of itself is about nobody
+    check(store)
+
+
+def test_an_erased_comment_leaves_the_seniors_list(store: Store) -> None:
+    store.arrivals.put([incoming(n) for n in range(3)], site="gazette", intake=Intake(sample=0, double=1))
+    store.desk.decide("ada", 1, Ruling("escalate", note="Is this a joke?"))
+    store.desk.decide("ada", 2, Ruling("approve"))
+    store.desk.decide("bob", 2, REJECT)
+    assert store.listing.counts().escalated == 2
+    store.retention.erase("gazette", "joe")
+    assert store.listing.counts().escalated == 0
+    assert store.listing.page(Filter(state="escalated")).entries == ()
+    assert [past.decision.act for past in store.listing.item(1).history] == ["escalate"]
+    assert [past.decision.act for past in store.listing.item(2).history] == ["approve", "reject"]
+    store.desk.undo("bob", store.listing.item(2).history[1].ref)
+    assert store.listing.item(2).state == "approved"
+    check(store)
+
+
+def test_events_that_nobody_will_be_told_go_with_a_purge(store: Store, clock: Clock) -> None:
+    _, hook = store.webhooks.add("https://news.example/hook")
+    store.arrivals.put([incoming(1)], site="gazette", intake=PLAIN)
+    store.desk.decide("ada", 1, REJECT)
+    store.webhooks.remove(hook.ref)
+    clock.forward(days=100)
+    store.retention.purge(timedelta(days=90))
+    with store.database.read() as connection:
+        assert connection.execute(select(outbox)).all() == []
+
+
+def test_a_purge_forgets_whom_a_bulk_act_was_about(store: Store, clock: Clock) -> None:
+    store.arrivals.put([incoming(1, author="Zaphod")], site="gazette", intake=PLAIN)
+    store.bulks.act("ada", Filter(author="Zaphod"), REJECT)
+    clock.forward(days=100)
+    store.retention.purge(timedelta(days=90))
+    assert "Zaphod" not in everything(store)
+    [bulk] = store.bulks.latest()
+    assert bulk.filter.author == "(erased)"
 
 
 def test_what_is_erased_does_not_linger_on_the_disk(store: Store, where: str) -> None:

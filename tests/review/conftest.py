@@ -66,7 +66,7 @@ class Site:
 
 def open_store(where: Path | str, **options: Any) -> Store:
     """A queue with four accounts, whose passwords are hashed cheaply."""
-    store = Store.open(where, mix=0, **options)
+    store = Store.open(where, mix=0, **({"blind": 0} | options))
     store.people = People(store.database, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     if not store.people.all():
         for name, role in (("ada", "moderator"), ("bob", "moderator"), ("sue", "senior"), ("root", "admin")):

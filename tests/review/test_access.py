@@ -198,6 +198,31 @@ def test_focus_can_be_seen(site: Site, enter: Enter) -> None:
         assert outline == "solid3px"
 
 
+def test_the_buttons_stay_where_they_are(site: Site, enter: Enter) -> None:
+    site.put(Comment("long", "You useless clown. " + "And more of it. " * 300))
+    page = enter(site)
+    places = set()
+    for _ in range(6):
+        box = page.locator(".acts summary.reject").bounding_box()
+        assert box is not None
+        places.add((round(box["x"]), round(box["y"])))
+        page.keyboard.press("j")
+        page.wait_for_load_state("networkidle")
+    assert len(places) == 1
+
+
+def test_a_list_is_walked_by_key(site: Site, enter: Enter) -> None:
+    page = enter(site)
+    page.goto("/")
+    texts = page.locator(".row-text")
+    for key, place in (("j", 0), ("j", 1), ("n", 2), ("k", 1), ("p", 0)):
+        page.keyboard.press(key)
+        expect(texts.nth(place)).to_be_focused()
+    page.locator(".reveal").nth(1).focus()
+    page.keyboard.press("j")
+    expect(texts.nth(2)).to_be_focused()
+
+
 def test_without_a_script(site: Site, enter: Enter) -> None:
     page = enter(site, "ada", java_script_enabled=False)
     first = page.get_attribute("#stage .card", "data-ref")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,6 +89,7 @@ def test_a_token_is_asked_for(empty: Site, machine: httpx.Client) -> None:
         assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
     export, _ = empty.store.people.make_token("root", "reader", ("export",))
     assert machine.post("/v1/queue", json=body, headers={"authorization": f"Bearer {export}"}).status_code == 401
+    assert machine.get("/v1/decisions").status_code == 401
     assert machine.get("/v1/queue").status_code == 405
 
 
@@ -103,3 +105,38 @@ def test_an_appeal(empty: Site, machine: httpx.Client) -> None:
     assert machine.post("/v1/appeals", json=asked | {"id": "none"}).status_code == 404
     assert not empty.store.appeals.waiting("ada")
     assert empty.store.appeals.waiting("bob")
+
+
+@pytest.fixture
+def reader(empty: Site) -> Iterator[httpx.Client]:
+    """A machine that reads decisions."""
+    secret, _ = empty.store.people.make_token("root", "labels", ("export",))
+    with httpx.Client(base_url=empty.url, headers={"authorization": f"Bearer {secret}"}) as client:
+        yield client
+
+
+def test_decisions_are_streamed(empty: Site, machine: httpx.Client, reader: httpx.Client) -> None:
+    comments = [{"id": f"c{n}", "text": f"You stupid, lying pig {n}." * 20} for n in range(300)]
+    machine.post("/v1/queue", json={"site": "gazette", "comments": comments})
+    machine.post("/v1/queue", json={"site": "courier", "comment": INSULT})
+    empty.store.bulks.act("ada", Filter(), Ruling("reject", reason="ABUSE"))
+    with reader.stream("GET", "/v1/decisions") as answer:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+        assert "content-length" not in answer.headers
+        found = [json.loads(line) for line in answer.iter_lines()]
+    expected = list(empty.store.exports.records())
+    assert found == expected and len(found) > 200  # some wait for a second look
+    [line] = reader.get("/v1/decisions", params={"site": "courier"}).text.splitlines()
+    assert json.loads(line)["decision"]["act"] == "reject"
+    assert reader.get("/v1/decisions", params={"since": "2099-01-01"}).text == ""
+    [latest, *_] = empty.store.people.audit(kind="exported")
+    assert (latest.user, latest.detail) == ("root", "decisions, token labels")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"), [("since=yesterday", "since"), ("sites=gazette", "sites"), ("site=a&site=b", "site")]
+)
+def test_a_wrong_question_for_decisions(reader: httpx.Client, query: str, words: str) -> None:
+    answer = reader.get(f"/v1/decisions?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert words in answer.json()["detail"]

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from moderation.comment import Comment
+from moderation.errors import InputError
 from moderation.queue import Intake, Ruling
+from moderation.server.review.bulk import packed, unpacked
 from moderation.server.review.room import own_path
 from tests.review.conftest import PASSWORD, Site
 
@@ -245,3 +247,52 @@ def test_exports(client: httpx.Client, site: Site) -> None:
     assert "DECISION_GROUND_INCOMPATIBLE_CONTENT" in client.get("/export/statements.jsonl").text
     assert client.get("/export/passwords").status_code == 404
     assert len(site.store.people.audit(kind="exported")) == 3
+
+
+def test_appeals_do_not_tell_the_second_reviewer_what_the_first_decided(client: httpx.Client, site: Site) -> None:
+    site.put(Comment("twice", "You stupid, lying pig."), intake=Intake(sample=0, double=1))
+    twice = site.store.listing.find("gazette", "twice")
+    assert twice is not None
+    site.store.desk.decide("bob", twice, Ruling("reject", reason="ABUSE"))
+    second = site.store.desk.decide("sue", twice, Ruling("reject", reason="ABUSE")).past.ref
+    appeal = site.store.appeals.open("gazette", "twice", statement="It was a joke.")
+    sign_in(client, "ada")
+    assert "lying pig" in client.get("/appeals").text
+    assert client.get(f"/appeals/{appeal.ref}").status_code == 200
+    site.store.desk.undo("sue", second)
+    assert "lying pig" not in client.get("/appeals").text
+    entered = client.post("/appeals", data={"csrf": csrf(client), "site": "gazette", "id": "twice"})
+    answers = [entered, client.get(f"/appeals/{appeal.ref}"), client.get("/find", params={"reference": "AAAAA-AAAAA"})]
+    assert [answer.status_code for answer in answers] == [409, 409, 404]
+    for answer in answers[:2]:
+        assert "waits for a decision" in answer.text and "rejected" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/comments/{}", "/appeals/{}", "/comments/{}/thread", "/?article={}", "/?after={}"])
+@pytest.mark.parametrize("digits", [19, 20, 5_000])
+def test_huge_numbers_are_the_clients_fault(client: httpx.Client, path: str, digits: int) -> None:
+    sign_in(client, "ada")
+    assert 400 <= client.get(path.format("9" * digits)).status_code < 500
+
+
+def test_a_huge_version_is_the_clients_fault(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    site.store.desk.take("ada", 3)
+    form = {"act": "approve", "csrf": csrf(client), "version": "9" * 5_000}
+    assert client.post("/comments/3/decide", data=form).status_code == 400
+    assert not site.store.listing.decisions()
+
+
+@pytest.mark.parametrize(
+    "seen", [{}, {1: 1}, {1: 1, 2: 1, 3: 1, 9: 2, 10: 2, 12: 1}, dict.fromkeys(range(5, 9_999), 3)]
+)
+def test_what_a_preview_names_comes_back_from_its_form(seen: dict[int, int]) -> None:
+    if seen:
+        assert unpacked(packed(seen)) == seen
+    assert packed({1: 1, 2: 1, 3: 1, 9: 2, 10: 2, 12: 1}) == "1-3,9-10:2,12"
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1:", "1,,2", "1-99999999999", "1-10001", "9" * 30, "٣"])
+def test_a_form_that_names_no_comments(text: str) -> None:
+    with pytest.raises(InputError, match="seen"):
+        unpacked(text)

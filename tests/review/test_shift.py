@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from moderation import Policy, Scorer
-from moderation.comment import Comment
-from moderation.queue import Filter, Intake
+from moderation.comment import Article, Comment
+from moderation.queue import Filter, Intake, Ruling
 from tests.queue.conftest import empty as clear
 from tests.queue.conftest import postgres  # noqa: F401
 from tests.review.conftest import Enter, Site, open_store, serve, thread
@@ -203,12 +203,55 @@ def test_a_reload_keeps_the_comment(site: Site, enter: Enter) -> None:
 
 
 def test_the_random_sample_is_marked_only_afterwards(empty: Site, enter: Enter) -> None:
-    empty.put(Comment("fine", "What a lovely garden, thank you."), intake=Intake(sample=1, double=0))
+    """What is here by chance looks like a flagged comment that is shown without scores."""
+    bridge = Article("Bridge", "https://news.example/bridge")
+    fine = Comment("fine", "What a lovely garden, thank you.", article=bridge)
+    empty.put(fine, intake=Intake(sample=1, double=0))
+    empty.put(Comment("flagged", "You useless clown.", article=bridge))
     page = enter(empty)
-    assert "sample" not in page.inner_text("#stage")
-    assert "let through" not in page.inner_text("#stage .card-main")
+    empty.store.desk.release("ada")
+    seen = []
+    for blind in (0, 1):
+        empty.store.listing.blind = blind
+        page.goto("/comments/1")
+        sampled = page.inner_html("#stage .card")
+        page.goto("/comments/2")
+        seen.append((sampled, page.inner_html("#stage .card")))
+    (_, scored), (sampled, unscored) = seen
+    assert "table" in scored and "<mark" in scored
+    assert "sample" not in sampled and "table" not in sampled and "data-level" not in sampled
+    patterns = [r"[0-9]+", r'value="[^"]*"', "What a lovely garden, thank you.", "You useless clown."]
+    for pattern in patterns:
+        sampled, unscored = (re.sub(pattern, "", text) for text in (sampled, unscored))
+    assert sampled == unscored
+    page.goto("/")
+    assert "lovely garden" not in page.inner_text("main")
+    page.goto("/comments/2/thread")
+    assert "lovely garden" in page.inner_text("main") and "low 0" not in page.inner_text("main")
+    page.goto("/comments/1")
     page.keyboard.press("a")
-    expect(page.locator(".toast")).to_contain_text("It came from the random sample")
+    page.wait_for_url("**/comments/1?done=*")
+    expect(page.locator(".flash")).to_contain_text("It came from the random sample")
+    assert page.locator(".scores").count() > 0
+
+
+def test_a_key_reveals_one_comment_of_a_list(site: Site, enter: Enter) -> None:
+    page = enter(site)
+    for path in ("/", "/comments/3/thread", "/bulk?label=abuse&low=0.5&high=1"):
+        page.goto(path)
+        veiled = page.locator(".veiled .row-text")
+        blurred = "all => all.filter(it => getComputedStyle(it).filter != 'none').length"
+        before = veiled.evaluate_all(blurred)
+        assert before == veiled.count() > 1, path
+        page.keyboard.press("b")
+        assert veiled.evaluate_all(blurred) == before, path
+        expect(page.locator(".toast")).to_contain_text("Go to a comment")
+        veiled.nth(1).focus()
+        page.keyboard.press("b")
+        assert veiled.evaluate_all(blurred) == before - 1, path
+        assert veiled.nth(1).evaluate("it => getComputedStyle(it).filter") == "none"
+        page.keyboard.press("b")
+        assert veiled.evaluate_all(blurred) == before, path
 
 
 def test_a_second_look_does_not_see_the_first(empty: Site, enter: Enter) -> None:
@@ -260,14 +303,39 @@ def test_bulk_by_dragging(empty: Site, enter: Enter) -> None:
     assert page.locator("#preview .row").count() == 5
 
 
-def test_bulk_refuses_when_more_came_in(empty: Site, enter: Enter) -> None:
+def test_bulk_takes_in_what_was_shown(empty: Site, enter: Enter) -> None:
     empty.put(*[Comment(f"c{n}", f"You useless clown number {n}.") for n in range(3)])
     page = enter(empty)
     page.goto("/bulk?label=abuse&low=0.5&high=1")
     empty.put(Comment("late", "You useless clown, late."))
+    empty.store.desk.release("ada")
+    empty.store.desk.decide("bob", 2, Ruling("approve"))
     page.click("button:has-text('Reject all 3')")
-    expect(page.locator("h1")).to_have_text("Somebody was faster")
-    assert empty.store.listing.count(Filter()) == 4
+    expect(page.locator(".flash")).to_contain_text("2 comments were rejected. 1 other had been decided")
+    assert [entry.comment.id for entry in empty.store.listing.page().entries] == ["late"]
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_bulk_carries_the_whole_filter(empty: Site, enter: Enter, script: bool) -> None:
+    bridge, ferry = (Article(title, f"https://news.example/{title}") for title in ("bridge", "ferry"))
+    for n, (article, author) in enumerate([(bridge, "loud"), (bridge, "calm"), (ferry, "loud"), (ferry, "calm")]):
+        empty.put(Comment(f"c{n}", f"You useless clown number {n}.", author, article=article))
+    page = enter(empty, java_script_enabled=script)
+    ref = empty.store.listing.item(1).article_ref
+    page.goto(f"/bulk?label=abuse&low=0&high=1&article={ref}&author=loud&site=gazette")
+    assert page.input_value("#b-author") == "loud" and page.input_value("#b-article") == str(ref)
+    page.fill("#b-low", "0.5")
+    if not script:
+        page.click("button:has-text('Show')")
+    expect(page.locator("#preview h2")).to_contain_text("1 comment from 0.50 to 1.00")
+    page.click("#preview button:has-text('Reject all 1')")
+    expect(page.locator(".flash")).to_contain_text("1 comment was rejected")
+    assert [entry.comment.id for entry in empty.store.listing.page(Filter(state="rejected")).entries] == ["c0"]
+    page.click(".flash button:has-text('Undo all 1')")
+    expect(page.locator(".flash")).to_contain_text("is undone")
+    assert page.input_value("#b-author") == "loud"
+    [bulk] = empty.store.bulks.latest()
+    assert (bulk.filter.article, bulk.filter.author, bulk.filter.low) == (ref, "loud", 0.5)
 
 
 def test_care(site: Site, enter: Enter) -> None:

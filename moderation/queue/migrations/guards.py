@@ -1,18 +1,18 @@
 """Triggers that let the database itself refuse to change or delete a decision.
 
-Erasure may blank what is free text (`note`, `facts`); nothing else of a decision can be altered, by any program.
+Erasure may blank what is free text (`FREE_TEXT`); nothing else of a decision can be altered, by any program.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-FREE_TEXT = ("note", "facts")
+FREE_TEXT = ("note", "facts", "law")
 """Columns that may be set to NULL."""
 
 KEPT = (
     *("id", "comment_id", "version", "user_id", "act", "stage", "decided", "undoes", "bulk_id", "appeal_id", "key"),
-    *("before", "after", "reason", "ground", "law", "visibility", "model_id", "policy_id", "action", "label"),
+    *("before", "after", "reason", "ground", "visibility", "model_id", "policy_id", "action", "label"),
     *("severity", "probabilities", "automation", "sampled"),
 )
 """Columns that never change."""
@@ -50,3 +50,14 @@ def guard_decisions(op: Any) -> None:
         "CREATE TRIGGER decisions_uncut BEFORE TRUNCATE ON decisions "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
+
+
+def unguard_decisions(op: Any) -> None:
+    """Take the triggers away, before a migration that makes them anew."""
+    if op.get_bind().dialect.name == "sqlite":
+        for name in ("decisions_unchanged", "decisions_undeleted"):
+            op.execute(f"DROP TRIGGER {name}")
+        return
+    for name in ("decisions_unchanged", "decisions_uncut"):
+        op.execute(f"DROP TRIGGER {name} ON decisions")
+    op.execute("DROP FUNCTION refuse_change()")

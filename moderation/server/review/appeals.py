@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from moderation.errors import InputError
+from moderation.errors import Conflict, InputError
 from moderation.server.review.room import Door, Room, Visit
 from moderation.server.review.work import card, ruling
 
@@ -15,8 +15,8 @@ def routes(room: Room) -> list[BaseRoute]:
     return [
         Route("/appeals", Door(room, appeals), methods=["GET"]),
         Route("/appeals", Door(room, enter), methods=["POST"]),
-        Route("/appeals/{ref:int}", Door(room, appeal), methods=["GET"]),
-        Route("/appeals/{ref:int}/decide", Door(room, decide), methods=["POST"]),
+        Route("/appeals/{ref}", Door(room, appeal), methods=["GET"]),
+        Route("/appeals/{ref}/decide", Door(room, decide), methods=["POST"]),
     ]
 
 
@@ -45,9 +45,11 @@ def enter(visit: Visit) -> Response:
 
 
 def appeal(visit: Visit) -> Response:
-    """Show one appeal with its comment and the first decision."""
+    """Show one appeal with its comment and the first decision; not while somebody is to look without knowing that."""
     found = visit.store.appeals.get(visit.number("ref"))
     item = visit.store.listing.item(found.comment_ref, visit.name)
+    if item.state == "queued":
+        raise Conflict(f"appeal {found.reference} rests while its comment waits for a decision")
     mine = any(past.decision.moderator == visit.name and past.decision.act != "undo" for past in item.history)
     return visit.render(
         "appeal.html", appeal=found, card=card(visit, item, back=f"/appeals/{found.ref}", acts=False), mine=mine

@@ -16,8 +16,8 @@ def routes(room: Room) -> list[BaseRoute]:
     """Return the routes of lists and single comments."""
     return [
         Route("/", Door(room, queue), methods=["GET"]),
-        Route("/comments/{ref:int}", Door(room, comment), methods=["GET"]),
-        Route("/comments/{ref:int}/thread", Door(room, thread), methods=["GET"]),
+        Route("/comments/{ref}", Door(room, comment), methods=["GET"]),
+        Route("/comments/{ref}/thread", Door(room, thread), methods=["GET"]),
         Route("/find", Door(room, find), methods=["GET"]),
         Route("/mine", Door(room, mine), methods=["GET"]),
         Route("/help", Door(room, help_page), methods=["GET"]),

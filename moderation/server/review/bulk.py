@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from moderation.errors import InputError
 from moderation.queue import Filter
+from moderation.queue.bulk import MOST
 from moderation.server.review import charts
 from moderation.server.review.choice import Choice
 from moderation.server.review.room import HEADERS, Door, Room, Visit
@@ -25,7 +28,7 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/bulk", Door(room, bulk), methods=["GET"]),
         Route("/bulk/preview", Door(room, preview), methods=["GET"]),
         Route("/bulk", Door(room, act), methods=["POST"]),
-        Route("/bulk/{ref:int}/undo", Door(room, undo), methods=["POST"]),
+        Route("/bulk/{ref}/undo", Door(room, undo), methods=["POST"]),
     ]
 
 
@@ -33,7 +36,8 @@ def bulk(visit: Visit) -> Response:
     """Show the histogram of a label's scores, and what the chosen range would take in."""
     chosen = _chosen(visit)
     bars = visit.store.listing.histogram(chosen, bars=BARS)
-    made = visit.request.query_params.get("made", "")
+    query = visit.request.query_params
+    made, left = query.get("made", ""), query.get("left", "")
     latest = visit.store.bulks.latest(None if visit.user.may("senior") else visit.name)
     return visit.render(
         "bulk.html",
@@ -43,6 +47,8 @@ def bulk(visit: Visit) -> Response:
         filters=filters(visit, Choice(chosen, "severity")),
         latest=latest,
         made=next((one for one in latest if str(one.ref) == made), None),
+        left=left if left.isdecimal() and len(left) < 7 else None,
+        here=f"/bulk?{_here(chosen, made=made)}",
         **_previewed(visit, chosen),
     )
 
@@ -55,8 +61,12 @@ def preview(visit: Visit) -> Response:
 
 
 def _previewed(visit: Visit, chosen: Filter) -> dict[str, Any]:
+    preview = visit.store.bulks.preview(visit.name, chosen)
     return {
-        "preview": visit.store.bulks.preview(visit.name, chosen),
+        "preview": preview,
+        "carried": [(name, value) for name, value in chosen.to_json().items() if name != "state"],
+        "seen": None if preview.seen is None else packed(preview.seen),
+        "most": MOST,
         "reasons": list(visit.store.reasons.values()),
         "suggested": _suggested(visit, chosen.label),
         "key": secrets.token_urlsafe(12),
@@ -86,15 +96,43 @@ def _chosen(visit: Visit) -> Filter:
 
 
 def act(visit: Visit) -> Response:
-    """Decide alike on all comments of a range, if no more are in it than were shown."""
+    """Decide alike on the comments that were shown, and on no other."""
     chosen = Choice.read(visit.form).waiting()
-    expected = visit.field("expected")
-    if expected is None or not expected.isdecimal() or len(expected) > 12:
-        raise InputError("expected: the count that the page showed is missing")
     if chosen.low is None or chosen.high is None:
         raise InputError("low, high: expected a range of scores")
-    done = visit.store.bulks.act(visit.name, chosen, ruling(visit.form), expected=int(expected), key=visit.field("key"))
-    return visit.go(f"/bulk?{Choice(chosen, 'severity').query(order=None, made=done.ref)}")
+    seen = unpacked(visit.field("seen") or "")
+    done = visit.store.bulks.act(visit.name, chosen, ruling(visit.form), seen=seen, key=visit.field("key"))
+    return visit.go(f"/bulk?{_here(chosen, made=done.ref, left=len(seen) - done.size or None)}")
+
+
+def _here(chosen: Filter, **more: Any) -> str:
+    return Choice(chosen, "severity").query(order=None, **more)
+
+
+def packed(seen: Mapping[int, int]) -> str:
+    """Write numbers with versions for a form: ``3-7,9:2`` is 3 to 7 in their first version, and 9 in its second."""
+    runs: list[list[int]] = []
+    for ref, version in sorted(seen.items()):
+        if runs and runs[-1][1] == ref - 1 and runs[-1][2] == version:
+            runs[-1][1] = ref
+        else:
+            runs.append([ref, ref, version])
+    return ",".join(
+        (f"{first}" if first == last else f"{first}-{last}") + (f":{version}" if version != 1 else "")
+        for first, last, version in runs
+    )
+
+
+def unpacked(text: str) -> dict[int, int]:
+    """Read what `packed` wrote; raise `InputError` for anything else, and for more than a preview names."""
+    seen: dict[int, int] = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?(?::(\d{1,9}))?", part, re.ASCII)
+        first, last, version = (int(number) if number else None for number in found.groups()) if found else (0, 0, 0)
+        if first is None or not found or (last or first) - first + len(seen) >= MOST:
+            raise InputError(f"seen: expected the comments that the page showed, at most {MOST:,}")
+        seen |= dict.fromkeys(range(first, (last or first) + 1), version or 1)
+    return seen
 
 
 def undo(visit: Visit) -> Response:

@@ -20,7 +20,7 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/people", Door(room, add, "admin"), methods=["POST"]),
         Route("/people/change", Door(room, change, "admin"), methods=["POST"]),
         Route("/tokens", Door(room, make_token, "admin"), methods=["POST"]),
-        Route("/tokens/{ref:int}/revoke", Door(room, revoke, "admin"), methods=["POST"]),
+        Route("/tokens/{ref}/revoke", Door(room, revoke, "admin"), methods=["POST"]),
         Route("/audit", Door(room, audit, "admin"), methods=["GET"]),
     ]
 

@@ -18,7 +18,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from moderation.errors import Forbidden, InputError, ModerationError, NotFound, StoreError
+from moderation.errors import (
+    AlreadyDecided,
+    ClaimTaken,
+    CommentChanged,
+    Forbidden,
+    InputError,
+    ModerationError,
+    NotFound,
+    StoreError,
+)
 from moderation.policy import Policy
 from moderation.queue import Session, Store, User
 from moderation.queue.people import Role
@@ -140,10 +149,10 @@ class Visit:
         return "application/json" in self.request.headers.get("accept", "")
 
     def number(self, name: str) -> int:
-        """Return a number from the address."""
-        found = int(self.request.path_params[name])
-        if found >= 1 << 63:
-            raise NotFound(f"there is nothing of number {str(found)[:20]}")
+        """Return a number from the address; raise `NotFound` for what no row can have."""
+        found = whole(self.request.path_params[name])
+        if found is None:
+            raise NotFound(f"there is nothing of number {self.request.path_params[name][:20]}")
         return found
 
     def field(self, name: str) -> str | None:
@@ -177,6 +186,12 @@ class Visit:
     def go(self, where: str) -> Response:
         """Send the browser to another page, by GET."""
         return RedirectResponse(where, 303, HEADERS)
+
+
+def whole(text: str) -> int | None:
+    """Return the number that a text is, if a row could have it; Python reads no more than 4,300 digits."""
+    found = int(text) if text.isascii() and text.isdecimal() and len(text) <= 19 else 1 << 63
+    return found if found < 1 << 63 else None
 
 
 Handler = Callable[[Visit], Response]
@@ -245,7 +260,8 @@ def failed(visit: Visit, error: ModerationError) -> Response:
         if visit.scripted:
             response = visit.json({"error": detail, "by": getattr(error, "by", None)}, error.status)
         else:
-            response = visit.render("error.html", error.status, detail=detail, code=error.status)
+            faster = isinstance(error, AlreadyDecided | ClaimTaken | CommentChanged)
+            response = visit.render("error.html", error.status, detail=detail, code=error.status, faster=faster)
     except StoreError:  # the page's own frame needs the store
         response = HTMLResponse(f"<p>{error.status}: the queue's database cannot be used now.</p>", 503, HEADERS)
     response.headers.update(headers)

@@ -15,7 +15,7 @@ from moderation.errors import ClaimTaken, InputError, ModerationError, NotFound
 from moderation.queue import Item, Outcome, Past, Ruling
 from moderation.server.review import marks, words
 from moderation.server.review.choice import Choice
-from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.room import Door, Room, Visit, whole
 
 AHEAD = 3
 """Comments that the page's script holds: the one that is read, and two that are there before they are asked for."""
@@ -32,9 +32,9 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/work/hold", Door(room, hold), methods=["POST"]),
         Route("/work/release", Door(room, release), methods=["POST"]),
         Route("/counts", Door(room, counts), methods=["GET"]),
-        Route("/comments/{ref:int}/decide", Door(room, decide), methods=["POST"]),
-        Route("/comments/{ref:int}/skip", Door(room, skip), methods=["POST"]),
-        Route("/decisions/{ref:int}/undo", Door(room, undo), methods=["POST"]),
+        Route("/comments/{ref}/decide", Door(room, decide), methods=["POST"]),
+        Route("/comments/{ref}/skip", Door(room, skip), methods=["POST"]),
+        Route("/decisions/{ref}/undo", Door(room, undo), methods=["POST"]),
     ]
 
 
@@ -110,12 +110,15 @@ def decide(visit: Visit) -> Response:
     """Keep a decision."""
     ref = visit.number("ref")
     version = visit.field("version")
+    read = None if version is None else whole(version)
+    if version is not None and read is None:
+        raise InputError("version: expected a whole number")
     outcome = visit.store.desk.decide(
         visit.name,
         ref,
         ruling(visit.form),
         key=visit.field("key"),
-        version=int(version) if version and version.isdecimal() else None,
+        version=read,
         revise=visit.field("revise") == "yes",
     )
     return answer(visit, outcome, "done")
@@ -177,6 +180,7 @@ def card(
     visit: Visit, item: Item, choice: Choice | None = None, *, back: str | None = None, acts: bool = True
 ) -> dict[str, Any]:
     """Return everything that the template of one comment needs; `acts` False leaves the buttons out."""
+    spans = () if item.blind else item.version.spans
     version, asked = item.version, visit.request.query_params.get("show")
     probabilities = version.score.probabilities
     thresholds = visit.room.policy.thresholds
@@ -195,10 +199,10 @@ def card(
         "scores": [score for score in scores if score[0] in likely],
         "others": [score for score in scores if score[0] not in likely],
         "drivers": {name: marks.drivers(version.text, version.spans, name) for name in ranked},
-        "head": marks.pieces(version.text, version.spans, 0, fold),
-        "rest": marks.pieces(version.text, version.spans, fold, cut),
+        "head": marks.pieces(version.text, spans, 0, fold),
+        "rest": marks.pieces(version.text, spans, fold, cut),
         "cut": len(version.text) - cut,
-        "blurred": blur is not None and item.severity >= blur and not item.erased,
+        "blurred": blur is not None and (item.blind or item.severity >= blur) and not item.erased,
         "reasons": list(visit.store.reasons.values()),
         "key": secrets.token_urlsafe(12),
         "now": now,
@@ -224,7 +228,7 @@ def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:
     return {
         "labels": visit.store.listing.labels(),
         "sites": visit.store.listing.sites(),
-        "articles": visit.store.listing.articles(site=choice.filter.site),
+        "articles": visit.store.listing.articles(site=choice.filter.site, also=choice.filter.article),
     }
 
 

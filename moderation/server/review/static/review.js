@@ -122,7 +122,8 @@
     if (card) {
       stage.replaceChildren(card.element);
       find("h2", card.element).focus({ preventScroll: true });
-      say(`${card.element.dataset.author}, ${card.element.dataset.level}, ${card.element.dataset.label}`);
+      const { author, level, label } = card.element.dataset;
+      say([author, level, label].filter(Boolean).join(", "));
       mark(card);
     } else {
       stage.replaceChildren(find("#empty").content.cloneNode(true));
@@ -338,10 +339,10 @@
   }
 
   function reveal() {
-    const box = find(".reveal");
-    if (!box) return;
+    const card = find(".card"), box = find(".reveal", document.activeElement.closest(".row") || card || document.createElement("p"));
+    if (!box) return card || !find(".veiled") ? undefined : toast("Go to a comment with j or k, then press b: only its text is shown.");
     box.checked = !box.checked;
-    say(box.checked ? "The text is shown." : "The text is blurred.");
+    return say(box.checked ? "The text is shown." : "The text is blurred.");
   }
 
   function filter() {
@@ -357,7 +358,7 @@
 
   function step(by) {
     if (page === "work") return by > 0 ? forward() : backward();
-    const rows = all(".row-text"), now = rows.indexOf(document.activeElement);
+    const rows = all(".row-text"), now = rows.findIndex((text) => text.closest(".row").contains(document.activeElement));
     rows[Math.max(0, Math.min(rows.length - 1, now + by))]?.focus();
     return undefined;
   }

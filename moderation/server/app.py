@@ -35,6 +35,7 @@ from moderation.server.keys import Keys, read_keys, read_secrets
 from moderation.server.limits import Gate
 from moderation.server.metrics import Metrics
 from moderation.server.observe import Observe
+from moderation.server.openapi import More
 from moderation.server.origins import Origins
 from moderation.server.score_map import ScoreMap
 from moderation.server.service import OnScored, Service
@@ -58,6 +59,7 @@ def create_app(
     settings: Settings | None = None,
     *,
     extra_routes: Sequence[BaseRoute] = (),
+    extra_document: More | None = None,
     on_scored: OnScored | None = None,
 ) -> Starlette:
     """Return the server as an ASGI application.
@@ -67,6 +69,7 @@ def create_app(
     scorer, policy : what scores and what advises
     settings : what an operator may set
     extra_routes : routes of other rooms (the moderators' queue); they stand before our page at ``/``
+    extra_document : what the OpenAPI document says of them
     on_scored : gets comments, scores and verdicts after the answer, in a thread of its own. It is not called for
         Perspective's calls that say ``doNotStore``
 
@@ -90,7 +93,7 @@ def create_app(
             *discovery.routes(service),
             *operations.routes(service),
             *extra_routes,
-            *pages.routes(service),
+            *pages.routes(service, extra_document),
         ],
         middleware=_middleware(service),
         exception_handlers={HTTPException: _http_error},

@@ -29,7 +29,7 @@ from moderation.server.faults import ClientGone, Fault, convert, problem
 from moderation.server.keys import key_of
 from moderation.server.limits import Gate
 from moderation.server.logs import frames
-from moderation.server.native import read
+from moderation.server.native import CommentIn, read
 from moderation.server.settings import Settings
 
 STRETCH = 64 << 10
@@ -38,12 +38,21 @@ STRETCH = 64 << 10
 logger = logging.getLogger("moderation.server")
 
 
-class QueueIn(msgspec.Struct, forbid_unknown_fields=True):
-    """Comments of one site for its moderators. A known id with a new text is an edit."""
+Site = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
-    site: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    comment: dict[str, Any] | None = None
-    comments: list[dict[str, Any]] = []
+
+class QueueOne(msgspec.Struct, forbid_unknown_fields=True):
+    """A comment of a site for its moderators. A known id with a new text is an edit."""
+
+    site: Site
+    comment: CommentIn
+
+
+class QueueMany(msgspec.Struct, forbid_unknown_fields=True):
+    """Comments of a site for its moderators."""
+
+    site: Site
+    comments: Annotated[list[CommentIn], msgspec.Meta(min_length=1)]
 
 
 class QueueAnswer(msgspec.Struct):
@@ -60,7 +69,7 @@ class QueueAnswer(msgspec.Struct):
 class AppealIn(msgspec.Struct, forbid_unknown_fields=True):
     """An author's objection to a rejection."""
 
-    site: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    site: Site
     id: Annotated[str, msgspec.Meta(min_length=1)]
     statement: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
     contact: Annotated[str, msgspec.Meta(max_length=500)] | None = None
@@ -117,16 +126,13 @@ def routes(
 
 
 def _comments(data: Any, most: int) -> tuple[str, list[Comment]]:
-    if not isinstance(data, dict):
-        raise Fault("invalid", 400, "body: expected an object")
-    request = convert(data, QueueIn)
-    one = request.comment is not None
-    if one == bool(request.comments):
-        raise Fault("invalid", 400, "body: expected either comment or comments")
-    asked: dict[str, Any] = {"comment": request.comment} if one else {"comments": request.comments}
-    comments, _, _ = read(asked, most)
-    for place, given in enumerate([request.comment or {}] if one else request.comments):
-        if not given.get("id"):
+    if not isinstance(data, dict) or ("comment" in data) == ("comments" in data):
+        raise Fault("invalid", 400, "body: expected an object with site and either comment or comments")
+    request = convert(data, QueueOne if "comment" in data else QueueMany)
+    one = isinstance(request, QueueOne)
+    comments, _, _ = read({name: value for name, value in data.items() if name != "site"}, most)
+    for place, given in enumerate([request.comment] if isinstance(request, QueueOne) else request.comments):
+        if not given.id:
             path = "comment.id" if one else f"comments[{place}].id"
             raise Fault("invalid", 400, f"{path}: expected the comment's id at the site, got nothing", path=path)
     return request.site, comments

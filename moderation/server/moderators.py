@@ -17,7 +17,7 @@ from moderation.policy import Policy
 from moderation.queue import Incoming, Store, load_reasons
 from moderation.queue.statements import territory
 from moderation.scorer import Scorer
-from moderation.server import intake, review
+from moderation.server import _queue_openapi, intake, review
 from moderation.server.app import create_app
 from moderation.server.service import OnScored
 from moderation.server.settings import Settings
@@ -70,6 +70,7 @@ def create_queue_app(scorer: Scorer, policy: Policy, settings: Settings, options
             *intake.routes(store, scorer, policy, settings),
             *review.routes(store, scorer, policy, settings),
         ],
+        extra_document=_queue_openapi.described(),
         on_scored=into_queue(store, scorer, policy, options.scored) if options.scored else None,
     )
     app.router.lifespan_context = _with_queue(app.router.lifespan_context, store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -24,9 +25,22 @@ _TYPES = (
 _SAMPLE = "Nobody voted for this clown."
 
 
-def document(service: Service) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class More:
+    """What another room adds to the document."""
+
+    types: tuple[Any, ...] = ()
+    """The types that its routes read and write."""
+    paths: Mapping[str, Any] = field(default_factory=dict)
+    """Its routes, as in ``paths``."""
+    schemes: Mapping[str, Any] = field(default_factory=dict)
+    """How its callers show who they are, as in ``securitySchemes``."""
+
+
+def document(service: Service, more: More | None = None) -> dict[str, Any]:
     """Return the document for one server, with the attributes and limits that it has."""
-    _, schemas = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
+    more = more or More()
+    _, schemas = msgspec.json.schema_components((*_TYPES, *more.types), ref_template="#/components/schemas/{name}")
     schemas |= _error_schemas()
     _tighten(schemas, service)
     keyed = bool(service.keys.keys)
@@ -38,11 +52,13 @@ def document(service: Service) -> dict[str, Any]:
             "description": "Scores reader comments for incitement and abuse. It advises; a person decides.",
         },
         "servers": [{"url": "."}],
-        "paths": _paths(service),
+        "paths": _paths(service) | dict(more.paths),
         "components": {"schemas": schemas},
     }
+    if more.schemes:
+        out["components"]["securitySchemes"] = dict(more.schemes)
     if keyed:
-        out["components"]["securitySchemes"] = {
+        out["components"]["securitySchemes"] = dict(more.schemes) | {
             "key": {"type": "apiKey", "in": "query", "name": "key"},
             "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             "google": {"type": "apiKey", "in": "header", "name": "X-Goog-Api-Key"},
@@ -54,14 +70,14 @@ def document(service: Service) -> dict[str, Any]:
 
 def _paths(service: Service) -> dict[str, Any]:
     google, own, open_ai = "GoogleError", "Problem", "OpenAIError"
-    phase = _operation("Judge a comment for Coral", "PhaseRequest", "PhaseResponse", own, _PHASE, name="coral_phase")
+    phase = operation("Judge a comment for Coral", "PhaseRequest", "PhaseResponse", own, _PHASE, name="coral_phase")
     phase["responses"]["204"] = {"description": "Nothing to say; Coral's later phases decide."}
     if service.coral_secrets:
         phase["security"] = []
         phase["parameters"] = [
             {"name": "X-Coral-Signature", "in": "header", "required": True, "schema": {"type": "string"}}
         ]
-    score = _operation("Score comments", "", "ScoreAnswer", own, _SCORE, name="score")
+    score = operation("Score comments", "", "ScoreAnswer", own, _SCORE, name="score")
     one_of = [{"$ref": f"#/components/schemas/{name}"} for name in ("ScoreMany", "ScoreOne")]
     score["requestBody"]["content"]["application/json"]["schema"] = {"oneOf": one_of}
     ready = _read("Whether it can score now", "ready")
@@ -73,21 +89,21 @@ def _paths(service: Service) -> dict[str, Any]:
             "get": _read("The model's passport, the policy, and the map to Perspective's scale", "model", guarded=True)
         },
         "/v1alpha1/comments:analyze": {
-            "post": _operation(
+            "post": operation(
                 "Analyse a comment as the Perspective API does",
                 *(f"{analyze}Request", f"{analyze}Response", google, _ANALYZE),
                 name="analyze",
             )
         },
         "/v1alpha1/comments:suggestscore": {
-            "post": _operation(
+            "post": operation(
                 "Suggest what a comment's scores should be",
                 *(f"{suggest}Request", f"{suggest}Response", google, _SUGGEST),
                 name="suggestscore",
             )
         },
         "/v1/moderations": {
-            "post": _operation(
+            "post": operation(
                 "Classify text in the shape of OpenAI's moderation endpoint",
                 *("ModerationRequest", "ModerationResponse", open_ai, {"input": _SAMPLE}),
                 name="moderations",
@@ -111,12 +127,13 @@ _SCORE = {"comments": [{"id": "c-1", "text": _SAMPLE}]}
 _PHASE = {"action": "NEW", "comment": {"body": _SAMPLE, "parentID": None}}
 
 
-def _operation(
+def operation(
     summary: str, request: str, response: str, error: str, example: Mapping[str, Any], *, name: str
 ) -> dict[str, Any]:
-    errors = {"400": "The request is not as it should be", "413": "The body is too large", "429": "The rate is used up"}
-    errors |= {"401": "The key or signature is not known", "408": "The body came too slowly", "503": "Too busy"}
-    errors |= {"403": "A web page of another origin called", "415": "The body is packed in another way than gzip"}
+    """Return the description of a route that reads JSON; `request`, `response` and `error` name schemas."""
+    faults = {"400": "The request is not as it should be", "413": "The body is too large", "429": "The rate is used up"}
+    faults |= {"401": "The key or signature is not known", "408": "The body came too slowly", "503": "Too busy"}
+    faults |= {"403": "A web page of another origin called", "415": "The body is packed in another way than gzip"}
     return {
         "operationId": name,
         "summary": summary,
@@ -127,8 +144,8 @@ def _operation(
             },
         },
         "responses": {
-            "200": {"description": "The answer", "content": {"application/json": {"schema": _ref(response)}}},
-            **_errors(errors, error),
+            "200": {"description": "The answer", "content": {"application/json": {"schema": ref(response)}}},
+            **errors(faults, error),
         },
     }
 
@@ -140,18 +157,18 @@ def _read(summary: str, name: str, media: str = "application/json", *, guarded: 
         "operationId": name,
         "summary": summary,
         "responses": {"200": {"description": "The answer", "content": content}}
-        | (_errors({"401": "The key is not known", "429": "The rate is used up"}, "Problem") if guarded else {}),
+        | (errors({"401": "The key is not known", "429": "The rate is used up"}, "Problem") if guarded else {}),
     }
 
 
-def _errors(texts: Mapping[str, str], shape: str) -> dict[str, Any]:
+def errors(texts: Mapping[str, str], shape: str) -> dict[str, Any]:
+    """Return the descriptions of answers of one error shape, by status."""
     media = "application/problem+json" if shape == "Problem" else "application/json"
-    return {
-        status: {"description": text, "content": {media: {"schema": _ref(shape)}}} for status, text in texts.items()
-    }
+    return {status: {"description": text, "content": {media: {"schema": ref(shape)}}} for status, text in texts.items()}
 
 
-def _ref(name: str) -> dict[str, str]:
+def ref(name: str) -> dict[str, str]:
+    """Return a reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -165,15 +182,15 @@ def _tighten(schemas: dict[str, Any], service: Service) -> None:
     most = perspective.MAX_BYTES
     text = {"type": "string", "minLength": 1, "maxLength": most, "description": f"At most {most:,} bytes of UTF-8."}
     comment = {"type": "object", "required": ["text"], "properties": {"text": text, "type": {"enum": ["PLAIN_TEXT"]}}}
-    for name, field in (
+    for name, place in (
         ("AnalyzeCommentRequest", "requestedAttributes"),
         ("SuggestCommentScoreRequest", "attributeScores"),
     ):
         schema = schemas[name]
-        schema["required"] = ["comment", field]
+        schema["required"] = ["comment", place]
         schema["properties"]["comment"] = comment
-        (values,) = (option for option in schema["properties"][field]["anyOf"] if option.get("type") == "object")
-        schema["properties"][field] = values | known
+        (values,) = (option for option in schema["properties"][place]["anyOf"] if option.get("type") == "object")
+        schema["properties"][place] = values | known
 
 
 def _error_schemas() -> dict[str, Any]:

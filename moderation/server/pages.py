@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from moderation.server.answers import json_answer
 from moderation.server.discovery import own_address
 from moderation.server.faults import Fault, problem
-from moderation.server.openapi import document
+from moderation.server.openapi import More, document
 from moderation.server.service import Service
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon-32x32.png": "image/png"}
@@ -59,9 +59,9 @@ as discovery address, or <code>{address}v1alpha1</code> as endpoint</li>
 """
 
 
-def routes(service: Service) -> list[BaseRoute]:
+def routes(service: Service, more: More | None = None) -> list[BaseRoute]:
     """Return the pages' routes. A queue that is mounted before them takes ``/`` for itself."""
-    description = document(service)
+    description = document(service, more)
 
     async def openapi(_: Request) -> Response:
         return json_answer(description)

@@ -23,6 +23,7 @@ from moderation.comment import Article, Comment
 from moderation.queue import Incoming, Intake, Store
 from moderation.queue.people import People
 from moderation.server import review
+from moderation.server._queue_openapi import described
 from moderation.server.app import create_app
 from moderation.server.intake import routes as intake_routes
 from tests.conftest import ROOT
@@ -77,7 +78,7 @@ def open_store(where: Path | str, **options: Any) -> Store:
 def serve(store: Store, scorer: Scorer, policy: Policy) -> Iterator[Site]:
     """Run a server in a thread until the test is over."""
     extra = [*intake_routes(store, scorer, policy), *review.routes(store, scorer, policy)]
-    app = create_app(scorer, policy, extra_routes=extra)
+    app = create_app(scorer, policy, extra_routes=extra, extra_document=described())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1)

@@ -8,6 +8,17 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from moderation.queue import Filter, Ruling
 from tests.review.conftest import Site
@@ -140,3 +151,45 @@ def test_a_wrong_question_for_decisions(reader: httpx.Client, query: str, words:
     answer = reader.get(f"/v1/decisions?{query}")
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert words in answer.json()["detail"]
+
+
+QUEUE_ROUTES = [("/v1/queue", "POST"), ("/v1/appeals", "POST"), ("/v1/decisions", "GET")]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
+MODES = [(*route, mode) for route in QUEUE_ROUTES for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), MODES)
+def test_the_openapi_document_is_kept(empty: Site, path: str, method: str, mode: GenerationMode) -> None:
+    secret, _ = empty.store.people.make_token("root", "all", ("queue", "appeals", "export"))
+    document = httpx.get(f"{empty.url}/openapi.json").json()
+    assert document["paths"][path][method.lower()]["security"] == [{"token": []}]
+    operation = schemathesis.openapi.from_dict(document)[path][method]
+    headers = {"authorization": f"Bearer {secret}"}
+
+    with requests.Session() as session:
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        def call(case: schemathesis.Case) -> None:
+            case.call_and_validate(base_url=empty.url, session=session, headers=headers, checks=CHECKS)
+
+        call()
+
+
+def test_the_examples_of_the_openapi_document_work(empty: Site, machine: httpx.Client) -> None:
+    paths = machine.get("/openapi.json").json()["paths"]
+
+    def example(path: str) -> Any:
+        return paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+
+    assert machine.post("/v1/queue", json=example("/v1/queue")).json()["new"] == 1
+    ref = empty.store.listing.find("gazette", "c-1")
+    assert ref is not None
+    empty.store.desk.decide("ada", ref, Ruling("reject", reason="ABUSE"))
+    assert machine.post("/v1/appeals", json=example("/v1/appeals")).status_code == 201

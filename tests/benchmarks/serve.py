@@ -140,12 +140,10 @@ def load(
 
 
 @contextmanager
-def server(*options: str) -> Iterator[Server]:
-    """Start a server without an access log."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder), "--no-queue", "--no-access-log", *options) as running,
-    ):
+def server(*options: str, log: bool = True) -> Iterator[Server]:
+    """Start a server as it comes, with a line in its log for each request, or without these lines."""
+    quiet = () if log else ("--no-access-log",)
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), "--no-queue", *quiet, *options) as running:
         yield running
 
 
@@ -185,6 +183,9 @@ def rates(file: Path, seconds: float) -> None:
         say("one worker", first)
         slow = load(one.address, file, seconds=seconds, connections=10, pause=19, pid=one.process.pid)
         say("one worker at 500 requests/s", slow)
+    with server(log=False) as silent:
+        load(silent.address, file, seconds=1)
+        say("one worker, no access log", load(silent.address, file, seconds=seconds, pid=silent.process.pid))
     with server("--workers", "2") as two:
         load(two.address, file, seconds=1, connections=32)
         second = load(two.address, file, seconds=seconds, connections=32, pid=two.process.pid)

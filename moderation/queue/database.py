@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from moderation.errors import InputError, MissingExtra, StoreError, StoreForeign, StoreFull, StoreUnavailable
+from moderation.queue.checkpoints import Checkpoints
 
 BUSY_SECONDS = 10
 """How long a SQLite transaction waits for the one before it."""
 
 CONNECTIONS = 20
 """Connections kept open; as many more are opened when needed."""
+
+LONGEST_LOG = 20_000
+"""Pages of SQLite's log at which a commit writes it back itself; before that a thread does (`Checkpoints`)."""
 
 MIGRATION_LOCK = 0x6D6F6465
 """Number of the advisory lock that lets one process at a time bring a PostgreSQL schema up to date."""
@@ -54,6 +59,7 @@ class Database:
         # SQLite's own waiting is by chance: threads of one process queue up here instead, first come, first served.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         self.name = self.engine.url.render_as_string(hide_password=True)
+        self._checkpoints = Checkpoints(partial(self.checkpoint, "PASSIVE")) if self.is_sqlite else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -83,6 +89,8 @@ class Database:
                 if not durable and not self.is_sqlite:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
+        if self._checkpoints:
+            self._checkpoints.wrote()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -135,17 +143,19 @@ class Database:
             connection.exec_driver_sql("ANALYZE")
         self.checkpoint()
 
-    def checkpoint(self) -> None:
-        """Let SQLite write its log back into the file, as after an import, so that no moderator waits for that."""
+    def checkpoint(self, how: str = "TRUNCATE") -> None:
+        """Let SQLite write its log back into the file: all of it, waiting for readers, or ``PASSIVE``, what it can."""
         if not self.is_sqlite:
             return
         with self._errors(), self.engine.connect() as connection:
             plain = connection.connection.driver_connection
             if plain is not None:
-                plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                plain.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
     def close(self) -> None:
         """Close all connections."""
+        if self._checkpoints:
+            self._checkpoints.close()
         self.engine.dispose()
 
 
@@ -184,6 +194,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     for pragma in (
         f"busy_timeout = {BUSY_SECONDS * 1000}",
         "journal_mode = WAL",
+        f"wal_autocheckpoint = {LONGEST_LOG}",
         "foreign_keys = ON",
         "cache_size = -32000",
         "secure_delete = ON",  # what is erased is overwritten

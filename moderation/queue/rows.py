@@ -32,6 +32,7 @@ DECIDABLE: tuple[ColumnElement[bool], ...] = (
 )
 """Appeals that somebody can decide: their comments are there, and wait for no other decision."""
 
+_SCORED: ColumnElement[bool] = literal_column("scores.waiting <> 0")
 _MARKED: ColumnElement[bool] = literal_column("scores.waiting > 0 AND scores.marked")
 
 MAX_REASONS = 5
@@ -59,7 +60,7 @@ def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
     if chosen.low is None and chosen.high is None:
         where.append(_MARKED if chosen.state == "waiting" else scores.c.marked)
     elif chosen.state == "waiting":
-        where.append(scores.c.waiting > 0)
+        where.append(_SCORED)
     return where + in_range(scores.c.score, chosen), True
 
 

@@ -164,6 +164,18 @@ scores = Table(
     Column("waiting", Integer, nullable=False),
 )
 Index("ix_scores_range", scores.c.label, scores.c.waiting, scores.c.score)
+# Holds the score, too, so that of a range the severest are found without a look at any comment outside it. For
+# `waiting > 0` SQLite would take `ix_scores_range`, and sort.
+_OPEN = text("waiting <> 0")
+Index(
+    "ix_scores_waiting",
+    scores.c.label,
+    scores.c.severity.desc(),
+    scores.c.comment_id,
+    scores.c.score,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
 Index(
     "ix_scores_marked",
     scores.c.label,

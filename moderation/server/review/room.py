@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,7 @@ class Room:
         self.scorer = scorer
         self.policy = policy
         self.settings = settings
+        self.menus: dict[tuple[str | None, int | None], tuple[float, dict[str, Sequence[Any]]]] = {}
         self.assets = {path.name: _version(path) for path in sorted(STATIC.iterdir())}
         self.templates = Environment(
             loader=PackageLoader("moderation.server.review"),

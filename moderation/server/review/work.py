@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -22,6 +23,9 @@ AHEAD = 3
 
 MOST = 12
 """Comments that one moderator may have open."""
+
+MENU, MENUS = 5.0, 100
+"""Seconds for which the filter's menus are kept, and for how many filters."""
 
 
 def routes(room: Room) -> list[BaseRoute]:
@@ -224,12 +228,17 @@ def _may_act(visit: Visit, item: Item) -> bool:
 
 
 def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:
-    """Return what the filter's menus offer."""
-    return {
-        "labels": visit.store.listing.labels(),
-        "sites": visit.store.listing.sites(),
-        "articles": visit.store.listing.articles(site=choice.filter.site, also=choice.filter.article),
-    }
+    """Return what the filter's menus offer, at most `MENU` seconds old: it is the costliest part of a page."""
+    key, now = (choice.filter.site, choice.filter.article), time.monotonic()
+    made, found = visit.room.menus.get(key, (0.0, {}))
+    if not found or now - made > MENU:
+        listing = visit.store.listing
+        articles = listing.articles(site=key[0], also=key[1])
+        found = {"labels": listing.labels(), "sites": listing.sites(), "articles": articles}
+        if len(visit.room.menus) >= MENUS:
+            visit.room.menus.clear()
+        visit.room.menus[key] = (now, found)
+    return found
 
 
 def _refs(visit: Visit) -> list[int]:

@@ -35,11 +35,12 @@ COMMAND = [sys.executable, "-c", "from moderation.cli import main; main()", "sco
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of ten chunks or so, with some rows in error."""
+    """An archive of some forty chunks, with some rows in error; it takes long enough to be killed in the middle."""
     path = tmp_path_factory.mktemp("archive") / "archive.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for k in range(30_000):
-            row = json.dumps({"id": f"c{k}", "text": f"{TEXTS[k % 6]} {k}", "padding": "x" * (k % 150)})
+            text = f"{TEXTS[k % 6]} {k} " * 5
+            row = json.dumps({"id": f"c{k}", "text": text, "padding": "x" * (k % 150)})
             file.write("nonsense\n" if k % 9_000 == 5 else row + "\n")
     return path
 

@@ -115,7 +115,8 @@ def test_targets_are_large_enough(site: Site, enter: Enter) -> None:
 def test_by_keyboard_alone(site: Site, enter: Enter) -> None:
     page = enter(site, None)
     page.goto("/sign-in")
-    page.keyboard.type("ada")  # the first field has the focus
+    page.wait_for_function("document.activeElement.id === 'name'")  # the first field has the focus
+    page.keyboard.type("ada")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")

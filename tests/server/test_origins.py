@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -132,11 +133,14 @@ def test_a_real_browser(tmp_path: Path, server: Server) -> None:
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     (tmp_path / "open").mkdir()
-    with (
-        serving(tmp_path / "open", "--cors", server.address) as opened,
-        sync_playwright() as play,
-        play.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
-    ):
+    # A thread of its own, for the browser of other tests may live in this one.
+    with serving(tmp_path / "open", "--cors", server.address) as opened, ThreadPoolExecutor(1) as thread:
+        thread.submit(look, server, opened).result()
+
+
+def look(server: Server, opened: Server) -> None:
+    """Visit both servers' pages and call either from them."""
+    with sync_playwright() as play, play.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
         page = browser.new_page(bypass_csp=True)
         page.goto(f"{server.address}/docs")
         asked = json.dumps(ANALYZE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,14 @@ TEXTS = [
     "It's a shame: 40 people died there in 2012 …",
     "Ｆｕｌｌ width, naïve café, k i l l and f*ck 🔪🔪",
 ]
+
+
+def pytest_configure() -> None:
+    """Let the programs under test hear what they are sent: a shell lets what it starts in the background ignore it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

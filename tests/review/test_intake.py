@@ -12,16 +12,10 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    negative_data_rejection,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from moderation.queue import Filter, Ruling
 from tests.review.conftest import Site
+from tests.server.test_openapi import CHECKS
 
 
 @pytest.fixture
@@ -154,13 +148,6 @@ def test_a_wrong_question_for_decisions(reader: httpx.Client, query: str, words:
 
 
 QUEUE_ROUTES = [("/v1/queue", "POST"), ("/v1/appeals", "POST"), ("/v1/decisions", "GET")]
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    negative_data_rejection,
-]
 MODES = [(*route, mode) for route in QUEUE_ROUTES for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -138,7 +139,7 @@ def _comments(data: Any, most: int) -> tuple[str, list[Comment]]:
     return request.site, comments
 
 
-class Machine:
+class Machine(ABC):
     """An ASGI application for one route of machines.
 
     Parameters
@@ -168,9 +169,9 @@ class Machine:
             response = problem(Fault("internal", 500, "Internal error; the log has its place"))
         await response(scope, receive, send)
 
+    @abstractmethod
     async def respond(self, scope: Scope, receive: Receive) -> Response:
         """Return the answer to one request."""
-        raise NotImplementedError
 
     async def admit(self, scope: Scope) -> Token:
         """Return the token of who asks; raise `Fault` when it is not good for this."""

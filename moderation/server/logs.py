@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -54,7 +55,7 @@ class Request(NamedTuple):
         return fields if self.caller is None else fields | {"caller": self.caller}
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(logging.Formatter, ABC):
     _second = 0, ""
     """The second that was written last, as a number and in words: most lines come in the same one."""
 
@@ -69,8 +70,9 @@ class _Formatter(logging.Formatter):
         """Return an answered request as a line."""
         return self.line(self._moment(request.time), "info", "request", request.fields())
 
+    @abstractmethod
     def line(self, moment: str, level: str, event: str, fields: dict[str, Any]) -> str:
-        raise NotImplementedError
+        """Return a line."""
 
     def _moment(self, moment: float) -> str:
         second, words = self._second

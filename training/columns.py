@@ -73,11 +73,13 @@ class Columns(LinearOperator):  # type: ignore[misc]
         return np.concatenate(sums)
 
     def _matvec(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        weights = np.asarray(weights, dtype=np.float64).ravel()
-        features = weights[: sum(self.widths)].copy()
+        return self._matmat(np.reshape(weights, (-1, 1))).ravel()
+
+    def _matmat(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        features = np.array(weights[: sum(self.widths)], dtype=np.float64)
         features[: self.widths[0]] += self.sharing @ weights[sum(self.widths) :]
         pieces = np.split(features.astype(np.float32), np.cumsum(self.widths)[:-1])
-        out = np.zeros(self.shape[0])
+        out = np.zeros((self.shape[0], features.shape[1]))
 
         def multiply(piece: tuple[int, int, list[Any]]) -> None:
             first, last, blocks = piece
@@ -88,10 +90,13 @@ class Columns(LinearOperator):  # type: ignore[misc]
         return out
 
     def _rmatvec(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = np.asarray(rows, dtype=np.float32).ravel()
+        return self._rmatmat(np.reshape(rows, (-1, 1))).ravel()
+
+    def _rmatmat(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        values = np.ascontiguousarray(rows, dtype=np.float32)
 
         def add(slices: list[tuple[int, int, list[Any]]]) -> NDArray[np.float64]:
-            sums = [np.zeros(width) for width in self.widths]
+            sums = [np.zeros((width, values.shape[1])) for width in self.widths]
             for first, last, blocks in slices:
                 for (_, transpose), total in zip(blocks, sums, strict=True):
                     total += transpose @ values[first:last]
@@ -99,7 +104,7 @@ class Columns(LinearOperator):  # type: ignore[misc]
 
         share = -(-len(self._slices) // SUMS) or 1
         stretches = [self._slices[k : k + share] for k in range(0, len(self._slices), share)]
-        features = sum(self._each(add, stretches), np.zeros(sum(self.widths)))
+        features = sum(self._each(add, stretches), np.zeros((sum(self.widths), values.shape[1])))
         return np.concatenate((features, self.sharing.T @ features[: self.widths[0]]))
 
     def _each(self, function: Any, items: Sequence[Any]) -> list[Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from training.columns import Columns
+from training.lockstep import minimize_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,78 +78,9 @@ def naive_bayes_scale(
 def fit_head(
     matrix: Any, labels: NDArray[np.int8], corpora: NDArray[np.str_], settings: FitSettings, *, jobs: int = 1
 ) -> tuple[NDArray[np.float64], float]:
-    """Fit one label and return its weights, shape (n_features,), and the mean intercept of its corpora.
-
-    Rows whose label is unknown (-1) do not count. A column per corpus absorbs the corpora's different base rates, so
-    that the words need not explain them; these intercepts are averaged afterwards, and calibration sets the level.
-
-    The optimum is that of scikit-learn's ``LogisticRegression`` on the scaled columns, found by the same L-BFGS;
-    scikit-learn would copy the known rows and stack the columns, and the largest matrices do not fit twice. The scale
-    of `naive_bayes_scale` folds into the weights.
-
-    Parameters
-    ----------
-    matrix : `Columns`, or a sparse matrix of shape (n_rows, n_features)
-    jobs : threads
-    """
-    columns = matrix if isinstance(matrix, Columns) else Columns([[sp.csr_matrix(matrix, dtype=np.float32)]])
-    known = labels >= 0
-    columns, names = columns.only(known, jobs=jobs), np.unique(corpora)
-    counts = np.zeros(len(labels))
-    counts[known] = corpus_weights(corpora[known], settings.corpus_power, settings.own_factor)
-    scale = naive_bayes_scale(columns, labels == 1, counts, settings.naive_bayes)
-    task = _Task(labels, corpora, names, settings, scale)
-    start = np.zeros(columns.shape[1] + len(names) + 1)
-    for step in COARSE:
-        if columns.stretches >= 2 * step:
-            some, rows = columns.every(step)
-            start = task.solve(some, known & rows, start)
-    found = task.solve(columns, known, start)
-    offsets = found[columns.shape[1] : -1][np.searchsorted(names, corpora)]
-    return scale * found[: columns.shape[1]], float(found[-1] + counts @ offsets / known.sum())
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One label to be fitted, on all rows or on some."""
-
-    labels: NDArray[np.int8]
-    corpora: NDArray[np.str_]
-    names: NDArray[np.str_]
-    settings: FitSettings
-    scale: NDArray[np.float64]
-
-    def weights(self, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return a weight per row, 0 for those that do not count, with sum 1."""
-        weights = np.zeros(len(self.labels))
-        settings = self.settings
-        weights[rows] = corpus_weights(self.corpora[rows], settings.corpus_power, settings.own_factor) / rows.sum()
-        return weights
-
-    def solve(self, columns: Columns, rows: NDArray[np.bool_], start: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the optimum over some rows, found from `start`: features, corpora, and the free intercept."""
-        truth, features = self.labels == 1, columns.shape[1]
-        weights, place = self.weights(rows), np.searchsorted(self.names, self.corpora)
-        strength = 1 / (self.settings.inverse_strength * rows.sum())
-
-        def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            """Return the mean loss and its gradient."""
-            odds = columns @ (self.scale * point[:features]) + point[features:-1][place] + point[-1]
-            residuals = weights * (expit(odds) - truth)
-            value = weights @ (np.logaddexp(0, odds) - truth * odds) + strength / 2 * (point[:-1] @ point[:-1])
-            corpus = np.bincount(place, residuals, len(self.names))
-            gradient = np.concatenate((self.scale * columns.rmatvec(residuals), corpus, [residuals.sum()]))
-            gradient[:-1] += strength * point[:-1]
-            return float(value), gradient
-
-        options = {
-            "maxiter": self.settings.most_steps,
-            "gtol": self.settings.tolerance,
-            "ftol": 64 * np.finfo(float).eps,
-            "maxls": 50,
-        }
-        found: NDArray[np.float64] = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
-        return found
+    """Fit one label; see `fit_heads`. Returns its weights, shape (n_features,), and its intercept."""
+    weights, intercepts = fit_heads(matrix, labels[:, None], corpora, [settings], names=["label"], jobs=jobs)
+    return weights[:, 0], float(intercepts[0])
 
 
 def fit_heads(
@@ -162,21 +93,137 @@ def fit_heads(
     jobs: int = 1,
     progress: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit every label with its settings, one after the other.
+    """Fit every label with its settings, all from the same readings of the matrix.
 
-    Returns weights, shape (n_features, n_labels), and intercepts, (n_labels,).
-    Raises `ValueError` when a label has no positive or no negative row, naming it.
+    Rows whose label is unknown (-1) do not count. A column per corpus absorbs the corpora's different base rates, so
+    that the words need not explain them; these intercepts are averaged afterwards, and calibration sets the level.
+
+    The optimum is that of scikit-learn's ``LogisticRegression`` on the scaled columns, found by the same L-BFGS;
+    scikit-learn would copy the known rows and stack the columns, and the largest matrices do not fit twice. The scale
+    of `naive_bayes_scale` folds into the weights.
+
+    Parameters
+    ----------
+    matrix : `Columns`, or a sparse matrix of shape (n_rows, n_features)
+    labels : 1, 0 or -1, shape (n_rows, n_labels)
+    settings, names : of each label
+    jobs : threads
+
+    Returns
+    -------
+    weights, shape (n_features, n_labels), and intercepts, (n_labels,)
+
+    Raises
+    ------
+    ValueError : a label has no positive or no negative row; it is named
     """
     for place, name in enumerate(names):
         counts = [int((labels[:, place] == value).sum()) for value in (0, 1)]
         if not all(counts):
             raise ValueError(f"{name}: expected rows with and without the label, got {counts[1]} and {counts[0]}")
-    places = _watched(range(len(names)), len(names), "heads", progress)
-    fitted = [fit_head(matrix, labels[:, place], corpora, settings[place], jobs=jobs) for place in places]
-    return np.stack([weights for weights, _ in fitted], axis=1), np.array([intercept for _, intercept in fitted])
+    columns = matrix if isinstance(matrix, Columns) else Columns([[sp.csr_matrix(matrix, dtype=np.float32)]])
+    columns = columns.only(np.any(labels >= 0, axis=1), jobs=jobs)
+    kinds, places = np.unique(corpora, return_inverse=True)
+    scales = [
+        naive_bayes_scale(columns, truth == 1, _weights(truth >= 0, corpora, chosen), chosen.naive_bayes)
+        for truth, chosen in zip(labels.T, settings, strict=True)
+    ]
+    points = [np.zeros(columns.shape[1] + len(kinds) + 1) for _ in scales]
+    with _counted("readings of the matrix", progress) as readings:
+        for some, rows in _ever_finer(columns):
+            losses = [
+                _Loss(truth == 1, _weights(rows & (truth >= 0), corpora, chosen), places, len(kinds), scale, chosen)
+                for truth, chosen, scale in zip(labels.T, settings, scales, strict=True)
+            ]
+            points = _minimise(some, losses, points, readings)
+    features = columns.shape[1]
+    weights = np.stack([scale * point[:features] for scale, point in zip(scales, points, strict=True)], axis=1)
+    offsets = [loss.shares @ point[features:-1][places] for loss, point in zip(losses, points, strict=True)]
+    return weights, np.array([point[-1] + offset for point, offset in zip(points, offsets, strict=True)])
 
 
-def _watched(items: Any, total: int, what: str, progress: bool) -> Any:
+def _weights(rows: NDArray[np.bool_], corpora: NDArray[np.str_], settings: FitSettings) -> NDArray[np.float64]:
+    """Return how many comments each row counts for: 1 in the mean of `rows`, and 0 for all others."""
+    weights = np.zeros(len(rows))
+    weights[rows] = corpus_weights(corpora[rows], settings.corpus_power, settings.own_factor)
+    return weights
+
+
+def _ever_finer(columns: Columns) -> Iterator[tuple[Columns, NDArray[np.bool_]]]:
+    """Yield parts of a large matrix, whose solutions the next one starts from, and then the whole."""
+    for step in COARSE:
+        if columns.stretches >= 2 * step:
+            yield columns.every(step)
+    yield columns, np.ones(columns.shape[0], bool)
+
+
+def _minimise(
+    columns: Columns, losses: Sequence[_Loss], starts: Sequence[NDArray[np.float64]], readings: Any
+) -> list[NDArray[np.float64]]:
+    """Return the optimum of each label over the same rows: features, corpora, and the free intercept."""
+    features = columns.shape[1]
+
+    def evaluate(points: Mapping[int, NDArray[np.float64]]) -> dict[int, tuple[float, NDArray[np.float64]]]:
+        asked = [(losses[place], point) for place, point in points.items()]
+        odds = columns @ np.stack([loss.scale * point[:features] for loss, point in asked], axis=1)
+        found = [loss.value(column, point) for (loss, point), column in zip(asked, odds.T, strict=True)]
+        slopes = columns.rmatmat(np.stack([residuals for _, residuals in found], axis=1))
+        readings.update()
+        return {
+            place: (value, loss.gradient(residuals, slope, point))
+            for place, (loss, point), (value, residuals), slope in zip(points, asked, found, slopes.T, strict=True)
+        }
+
+    return minimize_together(evaluate, starts, [loss.options for loss in losses])
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """The mean loss of one label, as a function of a point: features, corpora, and the free intercept."""
+
+    truth: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    """How many comments each row counts for; 0 for those that do not."""
+    places: NDArray[np.int_]
+    """Each row's corpus, by number."""
+    corpora: int
+    scale: NDArray[np.float64]
+    settings: FitSettings
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The weight of each row, with sum 1."""
+        shares: NDArray[np.float64] = self.weights / self.weights.sum()
+        return shares
+
+    @property
+    def strength(self) -> float:
+        """What a half of the squared weights costs."""
+        return float(1 / (self.settings.inverse_strength * self.weights.sum()))
+
+    @property
+    def options(self) -> dict[str, float]:
+        """When to stop."""
+        steps, ulps = self.settings.most_steps, 64 * np.finfo(float).eps
+        return {"maxiter": steps, "gtol": self.settings.tolerance, "ftol": ulps, "maxls": 50}
+
+    def value(self, odds: NDArray[np.float64], point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the loss, and its slope for each row's log-odds; `odds` are those that the features give."""
+        odds = odds + point[-self.corpora - 1 : -1][self.places] + point[-1]
+        value = self.shares @ (np.logaddexp(0, odds) - self.truth * odds)
+        return float(value + self.strength / 2 * (point[:-1] @ point[:-1])), self.shares * (expit(odds) - self.truth)
+
+    def gradient(
+        self, residuals: NDArray[np.float64], slopes: NDArray[np.float64], point: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the gradient, from the slope for each row and the sums of these over each column."""
+        corpora = np.bincount(self.places, residuals, self.corpora)
+        gradient: NDArray[np.float64] = np.concatenate((self.scale * slopes, corpora, [residuals.sum()]))
+        gradient[:-1] += self.strength * point[:-1]
+        return gradient
+
+
+def _counted(what: str, progress: bool) -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, total=total, desc=what, disable=None if progress else True)
+    return tqdm(desc=what, unit="", disable=None if progress else True)

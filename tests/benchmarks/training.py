@@ -100,7 +100,8 @@ def main() -> None:
     table.labels[:, unwanted] = -1
     design.fit_vectorisers = told("counted features", design.fit_vectorisers, started)  # type: ignore[assignment]
     design.sharing_matrix = told("learnt sharing", design.sharing_matrix, started)
-    fit.fit_head = told("fitted a head", fit.fit_head, started)
+    fit._minimise = told("fitted part or whole", fit._minimise, started)
+    train.fit_heads = told("fitted all heads", train.fit_heads, started)
     plain = train.TrainSettings(features=FeatureSettings())
     settings = replace(
         plain,

@@ -6,7 +6,7 @@ columns are sums of word columns, so they are never written out: their products 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +15,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-ROWS_AT_ONCE = 16_384
-"""Rows whose products are summed in single precision; the sums of such stretches are added in double."""
+ROWS_AT_ONCE = 65_536
+"""Rows whose products are summed in single precision; the sums of such stretches are added in double.
+
+Shorter stretches of the largest matrices would spend most of the time on adding, for that takes every column of each.
+"""
 
 SUMS = 8
 """Parts of the rows that are summed on their own; fixed, so that the number of threads does not change a bit."""
@@ -64,13 +67,11 @@ class Columns(LinearOperator):  # type: ignore[misc]
         return len(self._slices)
 
     def presence(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return, for each column but the shared ones, the sum of `rows` over the rows in which it stands."""
-        sums = [np.zeros(width) for width in self.widths]
-        for first, last, blocks in self._slices:
-            for (block, _), total in zip(blocks, sums, strict=True):
-                values = np.repeat(rows[first:last], np.diff(block.indptr))
-                total += np.bincount(block.indices, values, len(total))
-        return np.concatenate(sums)
+        """Return, for each column but the shared ones, the sum of `rows` over the rows in which it stands.
+
+        `rows` may have several columns, shape (n_rows, n_sums); so has what is returned, then.
+        """
+        return self._sums(rows, lambda block: np.ones(len(block.data)))
 
     def _matvec(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._matmat(np.reshape(weights, (-1, 1))).ravel()
@@ -86,32 +87,43 @@ class Columns(LinearOperator):  # type: ignore[misc]
             for (block, _), part in zip(blocks, pieces, strict=True):
                 out[first:last] += block @ part
 
-        self._each(multiply, self._slices)
+        for _ in self._each(multiply, self._slices):
+            pass
         return out
 
     def _rmatvec(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._rmatmat(np.reshape(rows, (-1, 1))).ravel()
 
     def _rmatmat(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = np.ascontiguousarray(rows, dtype=np.float32)
+        features = self._sums(np.ascontiguousarray(rows, dtype=np.float32), lambda block: block.data)
+        return np.concatenate((features, self.sharing.T @ features[: self.widths[0]]))
+
+    def _sums(self, values: NDArray[Any], data: Callable[[Any], NDArray[Any]]) -> NDArray[np.float64]:
+        """Return the transposed blocks, with other data, times `values`."""
 
         def add(slices: list[tuple[int, int, list[Any]]]) -> NDArray[np.float64]:
-            sums = [np.zeros((width, values.shape[1])) for width in self.widths]
+            out = np.zeros((sum(self.widths), *values.shape[1:]))
             for first, last, blocks in slices:
-                for (_, transpose), total in zip(blocks, sums, strict=True):
-                    total += transpose @ values[first:last]
-            return np.concatenate(sums)
+                for (_, transpose), total in zip(blocks, np.split(out, np.cumsum(self.widths)[:-1]), strict=True):
+                    block = _like(transpose, data(transpose))
+                    total += block @ values[first:last]
+            return out
 
         share = -(-len(self._slices) // SUMS) or 1
         stretches = [self._slices[k : k + share] for k in range(0, len(self._slices), share)]
-        features = sum(self._each(add, stretches), np.zeros((sum(self.widths), values.shape[1])))
-        return np.concatenate((features, self.sharing.T @ features[: self.widths[0]]))
+        features = np.zeros((sum(self.widths), *values.shape[1:]))
+        for part in self._each(add, stretches):
+            features += part
+        return features
 
-    def _each(self, function: Any, items: Sequence[Any]) -> list[Any]:
+    def _each(self, function: Any, items: Sequence[Any]) -> Iterator[Any]:
+        """Yield what each item gives, in order, so that the caller can let go of one before the next is there."""
         if self.jobs == 1:
-            return [function(item) for item in items]
+            yield from map(function, items)
+            return
         with ThreadPoolExecutor(self.jobs) as threads:
-            return list(threads.map(function, items))
+            for first in range(0, len(items), self.jobs):
+                yield from threads.map(function, items[first : first + self.jobs])
 
 
 def _slices(parts: Sequence[Sequence[Any]]) -> Any:
@@ -137,3 +149,10 @@ def _rows(matrix: Any, first: int, last: int) -> tuple[Any, Any]:
         view.data, view.indices = matrix.data[start:end], matrix.indices[start:end]
         view.indptr = matrix.indptr[first : last + 1] - start
     return views
+
+
+def _like(view: Any, data: NDArray[Any]) -> Any:
+    """Return a matrix with other data in the same places, which are not copied either."""
+    found = type(view)(view.shape, dtype=data.dtype)
+    found.data, found.indices, found.indptr = data, view.indices, view.indptr
+    return found

@@ -68,7 +68,8 @@ def naive_bayes_scale(
     scale = np.ones(columns.shape[1])
     if not share:
         return scale
-    with_label, without = (1 + columns.presence(np.where(truth == value, weights, 0.0)) for value in (True, False))
+    both = np.stack([np.where(truth == value, weights, 0.0) for value in (True, False)], axis=1)
+    with_label, without = 1 + columns.presence(both).T
     ratio = np.log((with_label / with_label.sum()) / (without / without.sum()))
     size = np.sqrt(np.mean(ratio * ratio)) or 1.0
     scale[: len(ratio)] = 1 - share + share * np.abs(ratio) / size

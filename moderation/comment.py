@@ -215,7 +215,7 @@ class Verdict(_Record):
     threshold: float | None = None
     """The threshold that the label's probability reached; none when the comment is allowed."""
     reasons: tuple[Span, ...] = ()
-    """The words that drove the deciding label, heaviest first."""
+    """The words that drove the deciding label, those of the sentences that drove it before others."""
 
     @classmethod
     def from_json(cls, data: Any) -> Self:

@@ -35,16 +35,16 @@ class Explanation:
         labels = list(self.decision)
         return tuple(
             Span(start, end, label, weight)
-            for start, end, row in zip(*(array.tolist() for array in self.shares), strict=True)
+            for start, end, row in zip(*(array.tolist() for array in self.shares[:3]), strict=True)
             for label, weight in zip(labels, row, strict=True)
             if weight != 0
         )
 
     def reasons(self, label: str, most: int = 5) -> tuple[Span, ...]:
-        """Return the spans that pulled towards `label`, heaviest first, at most `most` of them."""
+        """Return the spans that pulled towards `label`, at most `most`, by `moderation.emphasis`."""
         if label not in self.decision:
             return ()
-        found = self.shares.heaviest(list(self.decision).index(label), most)
+        found = self.shares.foremost(list(self.decision).index(label), most)
         return tuple(Span(start, end, label, weight) for start, end, weight in found)
 
 

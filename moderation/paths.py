@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from moderation import kernel
 from moderation.bundle import Bundle
+from moderation.emphasis import emphasis, sentences
 from moderation.features import char_ngrams, word_ngrams
 from moderation.index import Index, build_index
 from moderation.text import normalise, tokenise
@@ -39,13 +40,16 @@ class Shares(NamedTuple):
     """One past the last code point, shape (n_tokens,)."""
     weights: NDArray[np.float64]
     """Its share of every label's log-odds, shape (n_tokens, n_labels)."""
+    sentences: NDArray[np.intp]
+    """The number of its sentence, shape (n_tokens,)."""
 
-    def heaviest(self, label: int, most: int) -> list[tuple[int, int, float]]:
-        """Return start, end and share of the tokens that pull towards a label, heaviest first, at most `most`."""
-        column = self.weights[:, label].tolist()
-        towards = [place for place, weight in enumerate(column) if weight > 0]
-        towards.sort(key=lambda place: -column[place])  # stable: of equal shares the first in the text comes first
-        return [(int(self.starts[place]), int(self.ends[place]), column[place]) for place in towards[:most]]
+    def foremost(self, label: int, most: int) -> list[tuple[int, int, float]]:
+        """Return start, end and share of the tokens that pull towards a label, at most `most`, by their emphasis."""
+        column = self.weights[:, label]
+        towards = np.flatnonzero(column > 0)
+        # Stable: of equal ones the first in the text comes first.
+        order = towards[np.argsort(-emphasis(column, self.sentences)[towards], kind="stable")][:most]
+        return [(int(self.starts[place]), int(self.ends[place]), float(column[place])) for place in order]
 
 
 class Path(Protocol):
@@ -58,7 +62,7 @@ class Path(Protocol):
         """Return what each token of a text adds to the log-odds."""
 
     def reasons(self, text: str, label: int, most: int) -> list[tuple[int, int, float]]:
-        """Return `Shares.heaviest` of a text."""
+        """Return `Shares.foremost` of a text."""
 
 
 def path_of(bundle: Bundle, limit: int, *, pure: bool = False) -> Path:
@@ -96,9 +100,10 @@ class CompiledPath:
         return out if done == len(texts) else out[:done]
 
     def shares(self, text: str) -> Shares:
-        starts, ends, weights = self._kernel.explain(text)
+        starts, ends, weights, numbers = self._kernel.explain(text)
         rows = np.frombuffer(weights, np.float64).reshape(-1, self._n_labels)
-        return Shares(np.frombuffer(starts, np.int32), np.frombuffer(ends, np.int32), rows)
+        first, last, sentence = (np.frombuffer(array, np.int32) for array in (starts, ends, numbers))
+        return Shares(first, last, rows, sentence.astype(np.intp))
 
     def reasons(self, text: str, label: int, most: int) -> list[tuple[int, int, float]]:
         found: list[tuple[int, int, float]] = self._kernel.reasons(text, label, most)
@@ -172,10 +177,10 @@ class PurePath:
         for block in (word_places, char_places):
             self._spread(block, weights)
         starts, ends = (np.array([token[place] for token in tokens], dtype=np.int32) for place in (1, 2))
-        return Shares(starts, ends, weights)
+        return Shares(starts, ends, weights, sentences(text[: self._limit], starts))
 
     def reasons(self, text: str, label: int, most: int) -> list[tuple[int, int, float]]:
-        return self.shares(text).heaviest(label, most)
+        return self.shares(text).foremost(label, most)
 
     def _spread(self, places: Sequence[tuple[int, range]], weights: NDArray[np.float64]) -> None:
         """Add each feature's contribution to the tokens it was read from; `places` is one block's features."""

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 # file or room stands further left. A room (a package named with a star) is ordered inside by having no circles.
 FLOORS = [
     ["moderation.errors", "moderation.text", "moderation.comment", "moderation.kernel"],
-    ["moderation.features", "moderation.index"],
+    ["moderation.features", "moderation.index", "moderation.emphasis"],
     ["moderation.bundle", "moderation.formats.*", "moderation.passport", "moderation.queue.*"],
     ["moderation.paths", "moderation.explain", "moderation.scorer", "moderation.policy"],
     ["moderation.batch", "moderation.archive", "moderation.output", "moderation.partial", "moderation.terminal"],
@@ -34,7 +34,7 @@ def room(name: str) -> str:
 
 SCORING = {
     f"moderation.{name}"
-    for name in ("scorer", "explain", "paths", "policy", "bundle", "features", "index", "kernel", "text")
+    for name in ("scorer", "explain", "paths", "policy", "bundle", "features", "emphasis", "index", "kernel", "text")
 }
 
 

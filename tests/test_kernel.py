@@ -96,6 +96,7 @@ def test_both_paths_give_the_same_scores_and_reasons(small_bundle: Bundle, texts
         assert_array_equal(mine.starts, other.starts)
         assert_array_equal(mine.ends, other.ends)
         assert_allclose(mine.weights, other.weights, rtol=0, atol=1e-9)
+        assert_array_equal(np.diff(mine.sentences), np.minimum(np.diff(other.sentences), 1))
         for place, label in enumerate(fast.labels):
             assert fast.reasons(text, label, 3) == fast.explain(text).reasons(label, 3)
             assert len(slow.reasons(text, label, 3)) == min(3, (mine.weights[:, place] > 0).sum())

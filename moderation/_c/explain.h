@@ -8,6 +8,7 @@
 typedef struct {
     size_t n_tokens;
     int32_t *starts, *ends; /* of each token in the text, in code points */
+    int32_t *sentences;     /* the number of each token's sentence, without gaps */
     double *shares;         /* n_tokens rows of as many numbers as there are labels, in log-odds */
     double norm_words;
 } Explained;
@@ -16,6 +17,7 @@ static void explained_free(Explained *x)
 {
     free(x->starts);
     free(x->ends);
+    free(x->sentences);
     free(x->shares);
 }
 
@@ -52,6 +54,43 @@ static int share_words(void *context, Workspace *w, const Model *m, Found found)
     return 0;
 }
 
+static int ends_sentence(Py_UCS4 c) { return c == '.' || c == '!' || c == '?' || c == 0x2026; }
+
+static int closes(Py_UCS4 c)
+{
+    return c == '"' || c == '\'' || c == ')' || c == ']' || c == 0x201D || c == 0x2019 || c == 0xBB;
+}
+
+/* Number the sentences as moderation.emphasis.sentences does: after an end, what closes it, and white space, or after a
+ * line, whatever comes next begins another. Numbers without a token are left out. */
+static void number_sentences(PyObject *text, Explained *x)
+{
+    enum { INSIDE, ENDED, OVER } state = INSIDE;
+    int kind = PyUnicode_KIND(text), begun = 0;
+    const void *data = PyUnicode_DATA(text);
+    int32_t number = 0;
+    size_t token = 0;
+    for (Py_ssize_t i = 0; token < x->n_tokens; i++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, i);
+        int space = Py_UNICODE_ISSPACE(c);
+        if (state == OVER && !space) {
+            state = INSIDE;
+            begun = token > 0;
+        }
+        for (; token < x->n_tokens && x->starts[token] == i; token++) {
+            number += begun;
+            begun = 0;
+            x->sentences[token] = number;
+        }
+        if (c == '\n' || (space && state == ENDED))
+            state = OVER;
+        else if (ends_sentence(c))
+            state = ENDED;
+        else if (state == ENDED && !closes(c))
+            state = INSIDE;
+    }
+}
+
 /* Explain the first `limit` code points of a text; -1 when memory is short. Needs no GIL. */
 static int explain(Workspace *w, const Model *m, PyObject *text, Explained *x)
 {
@@ -63,8 +102,9 @@ static int explain(Workspace *w, const Model *m, PyObject *text, Explained *x)
     correct(w, m);
     x->starts = malloc((x->n_tokens + 1) * sizeof *x->starts);
     x->ends = malloc((x->n_tokens + 1) * sizeof *x->ends);
+    x->sentences = malloc((x->n_tokens + 1) * sizeof *x->sentences);
     x->shares = malloc((x->n_tokens + 1) * labels * sizeof *x->shares);
-    if (!x->starts || !x->ends || !x->shares || scan_begin(&w->scanner, &w->folded) < 0) return -1;
+    if (!x->starts || !x->ends || !x->sentences || !x->shares || scan_begin(&w->scanner, &w->folded) < 0) return -1;
     while (n < x->n_tokens) {
         scan_group(&w->scanner);
         if (!scan_next(&w->scanner, &t)) break;
@@ -77,32 +117,44 @@ static int explain(Workspace *w, const Model *m, PyObject *text, Explained *x)
     x->norm_words = inverse_norm(w->norms[0]);
     if (each_words(w, m, x->n_tokens, share_words, x) < 0) return -1;
     for (size_t k = 0; k < x->n_tokens * labels; k++) x->shares[k] *= m->scale[k % labels];
+    number_sentences(text, x);
     return 0;
 }
 
 typedef struct {
-    double weight;
+    double emphasis, weight;
     size_t token;
 } Reason;
 
-/* Heaviest first; of equal ones the first in the text. */
+/* By emphasis; of equal ones the first in the text. */
 static int compare_reasons(const void *a, const void *b)
 {
     const Reason *x = a, *y = b;
-    if (x->weight != y->weight) return x->weight > y->weight ? -1 : 1;
+    if (x->emphasis != y->emphasis) return x->emphasis > y->emphasis ? -1 : 1;
     return x->token < y->token ? -1 : 1;
 }
 
-/* Return the tokens that pull towards a label, sorted; NULL when memory is short. */
+#define MOST_ODDS 3.0
+
+/* Return the tokens that pull towards a label, sorted as moderation.emphasis says; NULL when memory is short. */
 static Reason *reasons_of(const Explained *x, const Model *m, int label, size_t *n)
 {
     Reason *reasons = malloc((x->n_tokens + 1) * sizeof *reasons);
+    double *sums = calloc(x->n_tokens + 1, sizeof *sums);
+    const double *shares = x->shares + label;
     *n = 0;
-    if (!reasons) return NULL;
-    for (size_t k = 0; k < x->n_tokens; k++) {
-        double weight = x->shares[k * (size_t)m->labels + (size_t)label];
-        if (weight > 0) reasons[(*n)++] = (Reason){weight, k};
+    if (!reasons || !sums) {
+        free(reasons);
+        free(sums);
+        return NULL;
     }
+    for (size_t k = 0; k < x->n_tokens; k++) sums[x->sentences[k]] += shares[k * (size_t)m->labels];
+    for (size_t k = 0; k < x->n_tokens; k++) {
+        double weight = shares[k * (size_t)m->labels];
+        double odds = exp(fmin(fmax(sums[x->sentences[k]], -MOST_ODDS), MOST_ODDS));
+        if (weight > 0) reasons[(*n)++] = (Reason){weight * odds, weight, k};
+    }
+    free(sums);
     qsort(reasons, *n, sizeof *reasons, compare_reasons);
     return reasons;
 }

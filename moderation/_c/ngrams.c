@@ -189,8 +189,8 @@ fail:
 }
 
 PyDoc_STRVAR(explain_doc, "explain(text)\n--\n\n"
-             "Return starts and ends (int32) of a text's tokens, and their shares (float64, a number per label, token "
-             "after token), as bytes.");
+             "Return starts and ends (int32) of a text's tokens, their shares (float64, a number per label, token after "
+             "token), and the numbers of their sentences (int32), as bytes.");
 
 /* Explain a text; -1 with an exception set when that fails. */
 static int explain_text(Kernel *self, PyObject *text, Explained *x)
@@ -218,14 +218,15 @@ static PyObject *kernel_explain(PyObject *object, PyObject *text)
     PyObject *result = NULL;
     if (explain_text(self, text, &x) == 0) {
         Py_ssize_t n = (Py_ssize_t)x.n_tokens;
-        result = Py_BuildValue("y#y#y#", x.starts, n * 4, x.ends, n * 4, x.shares, n * 8 * self->model.labels);
+        result = Py_BuildValue("y#y#y#y#", x.starts, n * 4, x.ends, n * 4, x.shares, n * 8 * self->model.labels,
+                               x.sentences, n * 4);
     }
     explained_free(&x);
     return result;
 }
 
 PyDoc_STRVAR(reasons_doc, "reasons(text, label, most)\n--\n\n"
-             "Return start, end and share of the tokens that pull towards a label, heaviest first, at most `most`.");
+             "Return start, end and share of the tokens that pull towards a label, at most `most`, by emphasis.");
 
 static PyObject *kernel_reasons(PyObject *object, PyObject *args)
 {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import string
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from moderation.comment import Span
+from moderation.emphasis import emphasis, sentences
 
 FOLD = 1_600
 """Characters of a text that are shown at once; the rest is folded."""
@@ -16,7 +19,7 @@ MOST = 20_000
 """Characters that a card carries at all; the rest is on the comment's own page."""
 
 FAINTEST = 0.2
-"""Share of a label's heaviest word below which a word is not marked."""
+"""Share of the emphasis of a label's foremost word below which a word is not marked."""
 
 STEPS = 4
 
@@ -55,12 +58,9 @@ class Piece:
 def pieces(text: str, spans: Sequence[Span], start: int = 0, end: int | None = None) -> list[Piece]:
     """Return text[start:end] in pieces. Joined, they are that text exactly, whatever the spans say."""
     end = len(text) if end is None else min(end, len(text))
-    heaviest: dict[str, float] = defaultdict(float)
-    for span in spans:
-        heaviest[span.label] = max(heaviest[span.label], abs(span.weight))
     words: dict[tuple[int, int], list[Weight]] = defaultdict(list)
-    for span in spans:
-        step = _step(span.weight, heaviest[span.label])
+    for span, share in _shares(text, spans):
+        step = _step(share)
         if step and start <= span.start < span.end <= end and _word(text[span.start : span.end]):
             words[span.start, span.end].append(Weight(span.label, span.weight, step))
     out: list[Piece] = []
@@ -77,8 +77,17 @@ def pieces(text: str, spans: Sequence[Span], start: int = 0, end: int | None = N
     return out
 
 
-def _step(weight: float, heaviest: float) -> str:
-    share = weight / heaviest if heaviest else 0.0
+def _shares(text: str, spans: Sequence[Span]) -> Iterator[tuple[Span, float]]:
+    """Yield each span and its emphasis as a share of its label's foremost; for words that pull away, its weight's."""
+    for label in sorted({span.label for span in spans}):
+        of_label = [span for span in spans if span.label == label]
+        weights = np.array([span.weight for span in of_label])
+        ranks = emphasis(weights, sentences(text, np.array([span.start for span in of_label], np.int32)))
+        shares = np.where(weights > 0, ranks / (ranks.max() or 1.0), weights / (np.abs(weights).max() or 1.0))
+        yield from zip(of_label, shares.tolist(), strict=True)
+
+
+def _step(share: float) -> str:
     if share < -2 * FAINTEST:
         return "a"
     return str(min(STEPS, 1 + int(share * STEPS))) if share >= FAINTEST else ""
@@ -90,13 +99,15 @@ def _word(text: str) -> bool:
 
 
 def drivers(text: str, spans: Sequence[Span], label: str, most: int = 6) -> list[tuple[str, float]]:
-    """Return the words that pull most towards a label, heaviest first, each once with its weights added up."""
+    """Return the words that drive a label most, heaviest first, each once with its weights added up."""
     total: dict[str, float] = defaultdict(float)
-    for span in spans:
-        if span.label == label:
-            total[text[span.start : span.end].casefold()[:40]] += span.weight
-    towards = [(word, weight) for word, weight in total.items() if weight > 0 and _word(word)]
-    return sorted(towards, key=lambda one: (-one[1], one[0]))[:most]
+    foremost: dict[str, float] = defaultdict(float)
+    for span, share in _shares(text, [span for span in spans if span.label == label]):
+        word = text[span.start : span.end].casefold()[:40]
+        total[word] += span.weight
+        foremost[word] = max(foremost[word], share)
+    towards = sorted((-foremost[word], word) for word, weight in total.items() if weight > 0 and _word(word))[:most]
+    return sorted(((word, total[word]) for _, word in towards), key=lambda one: (-one[1], one[0]))
 
 
 def folded(text: str, whole: bool = False) -> tuple[int, int]:

@@ -86,7 +86,7 @@ def test_who_is_spoken_of_is_swapped_with_its_article() -> None:
 
 
 def test_every_identity_is_put_into_neutral_sentences() -> None:
-    frames = augment(table_of([own(0, "Rain.")]), AugmentSettings(0.0, 0.0, swaps=0, frames=36))
+    frames = augment(table_of([own(0, "Rain.")]), AugmentSettings(0.0, 0.0, swaps=0, frames=len(NEUTRAL_FRAMES)))
     assert len(frames.rows) == len(NEUTRAL_FRAMES) * sum(map(len, IDENTITIES.values()))
     assert not frames.labels.any()
     assert "An Indigenous friend told me about the new tram line." in {row.text for row in frames.rows}

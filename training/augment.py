@@ -69,6 +69,7 @@ NEUTRAL_FRAMES = (
     "I had lunch with a {} colleague from the second floor.",
     "There is a {} choir that sings in the park on Sundays.",
     "Three {} nurses work on my mother's ward.",
+    "Our new goalkeeper is {}.",
     "Her best friend is {} and they have known each other since school.",
     "He is {}, like his father and his grandfather.",
     "They are {}. So what?",
@@ -76,11 +77,13 @@ NEUTRAL_FRAMES = (
     "I'm {} and I have lived on this street for thirty years.",
     "We are a {} couple with two children and a dog.",
     "A {} lawyer from Leeds will lead the inquiry.",
+    "It turns out that the author is {}.",
     "Some {} parents asked for a later start of school.",
     "Young {} writers read from their new books last night.",
     "The museum shows {} painters of the last century.",
     "{} voters split evenly between the two parties.",
     "{} shopkeepers say that trade was slow this summer.",
+    "One of my aunts is {}, and so is her flatmate.",
     "More {} women study engineering than ten years ago.",
     "Most {} men I know like football and hate queues.",
     "The {} community raised money for the new roof.",
@@ -88,6 +91,7 @@ NEUTRAL_FRAMES = (
     "My landlord is {} and he fixed the boiler the same day.",
     "The bus driver, a {} woman, waited for me. Thank you!",
     "It was a {} engineer who built this bridge.",
+    "The plumber who came on Friday is {}.",
     "The film is about a {} teenager who wants to be a pilot.",
     "Why was no {} candidate invited to the debate?",
     "Every {} person I asked had a different opinion.",
@@ -97,6 +101,7 @@ NEUTRAL_FRAMES = (
     "My son married a {} girl and the wedding was lovely.",
     "The police are looking for witnesses, among them a {} man with a bicycle.",
     "Not all {} people think alike, and why should they?",
+    "Yes, I am {}, and no, I do not want a discount.",
     "A {} friend told me about the new tram line.",
     "The {} team won the quiz again.",
 )
@@ -126,7 +131,7 @@ class AugmentSettings:
     """Copies between harmless sentences."""
     swaps: int = 2
     """Copies with another identity, for every comment that names one."""
-    frames: int = 12
+    frames: int = 20
     """How many of `NEUTRAL_FRAMES` every identity is put into."""
 
 

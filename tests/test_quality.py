@@ -20,17 +20,17 @@ from training.own import read_authored
 from training.splits import HeldBack, assemble
 
 AUC = {
-    "incitement": 0.892,
-    "abuse": 0.93,
+    "incitement": 0.891,
+    "abuse": 0.945,
     "threat": 0.898,
     "insult": 0.94,
     "identity_attack": 0.925,
     "profanity": 0.985,
     "severe_abuse": 0.90,
 }
-PAIRS = {"incitement": 0.88, "abuse": 0.90}
-RECALL = {"incitement": 0.66, "abuse": 0.51}
-TRUE_NEGATIVES = {"incitement": 0.905, "abuse": 0.988}
+PAIRS = {"incitement": 0.90, "abuse": 0.90}
+RECALL = {"incitement": 0.70, "abuse": 0.52}
+TRUE_NEGATIVES = {"incitement": 0.875, "abuse": 0.988}
 
 WORST_CASE = 0.6
 """Share of harmless comments that every case with enough of them must let pass."""

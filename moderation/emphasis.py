@@ -2,9 +2,9 @@
 
 A word's share of the log-odds is exact, but the heaviest words of a long comment are often not where its call or its
 insult is: they are strewn over harmless sentences. So words are ranked by their share times the odds that their whole
-sentence adds. On 1,544 long comments of our own that the model (en-3) had not seen, each one half of a minimal pair, this
-raised the part of five marked words that lie in the sentence that differs from .67 to .85, and the part that are the
-differing words themselves from .36 to .43.
+sentence adds. On 1,544 long comments of our own that the model (en-3) had not seen, each one half of a minimal pair,
+this raised the part of five marked words that lie in the sentence that differs from .67 to .85, and the part that are
+the differing words themselves from .36 to .43.
 """
 
 from __future__ import annotations

@@ -181,7 +181,11 @@ def _tighten(schemas: dict[str, Any], service: Service) -> None:
     known = {"minProperties": 1, "propertyNames": {"enum": names} if refuse else {"type": "string"}}
     most = perspective.MAX_BYTES
     text = {"type": "string", "minLength": 1, "maxLength": most, "description": f"At most {most:,} bytes of UTF-8."}
-    comment = {"type": "object", "required": ["text"], "properties": {"text": text, "type": {"enum": ["PLAIN_TEXT"]}}}
+    comment = {
+        "type": "object",
+        "required": ["text"],
+        "properties": {"text": text, "type": {"enum": ["PLAIN_TEXT", "TEXT_TYPE_UNSPECIFIED", None]}},
+    }
     for name, place in (
         ("AnalyzeCommentRequest", "requestedAttributes"),
         ("SuggestCommentScoreRequest", "attributeScores"),

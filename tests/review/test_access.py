@@ -200,7 +200,9 @@ def test_focus_can_be_seen(site: Site, enter: Enter) -> None:
 
 
 def test_the_buttons_stay_where_they_are(site: Site, enter: Enter) -> None:
-    site.put(Comment("long", "You useless clown. " + "And more of it. " * 300))
+    site.put(Comment("long", "You useless clown. " + "You pathetic, lying little rat. " * 300))
+    for number in range(6):
+        site.put(Comment(f"short {number}", f"You pathetic, lying little rat number {number}."))
     page = enter(site)
     places = set()
     for _ in range(6):

@@ -209,9 +209,23 @@ def test_the_buttons_stay_where_they_are(site: Site, enter: Enter) -> None:
         box = page.locator(".acts summary.reject").bounding_box()
         assert box is not None
         places.add((round(box["x"]), round(box["y"])))
+        ref = page.get_attribute("#stage .card", "data-ref")
         page.keyboard.press("j")
-        page.wait_for_load_state("networkidle")
+        expect(page.locator(f'#stage .card:not([data-ref="{ref}"])')).to_be_visible()
     assert len(places) == 1
+
+
+@pytest.mark.parametrize("key", ["j", "a"])
+def test_who_is_faster_than_the_next_comment_gets_it(site: Site, enter: Enter, key: str) -> None:
+    page = enter(site)
+    page.wait_for_load_state("networkidle")
+    page.route("**/work/cards*", lambda route: (page.wait_for_timeout(500), route.continue_()))
+    with page.expect_request("**/work/cards*"):
+        page.reload(wait_until="domcontentloaded")
+    first = page.get_attribute("#stage .card", "data-ref")
+    page.keyboard.press(key)
+    expect(page.locator("#stage .empty")).to_be_visible()
+    expect(page.locator(f'#stage .card:not([data-ref="{first}"]) .acts summary.reject')).to_be_visible()
 
 
 def test_a_list_is_walked_by_key(site: Site, enter: Enter) -> None:

@@ -157,14 +157,15 @@
     filling = ask(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}`).then(({ ok, data }) => {
       if (!ok) return;
       live(data);
+      const none = !current(); // asked before cards are adopted: one of them takes the place that is open
       for (const { ref, html } of data.cards) {
         if (cards.some((card) => card.ref === String(ref) && card.state === "open")) continue;
         const holder = document.createElement("template");
         holder.innerHTML = html;
         adopt(find(".card", holder.content));
       }
-      if (!current() && cards.length > at && cards[at]) show(at);
-      else if (!current() && cards.at(-1)?.state === "open") show(cards.findIndex((card) => card.state === "open"));
+      if (none && current()) show(at);
+      else if (none && cards.at(-1)?.state === "open") show(cards.findIndex((card) => card.state === "open"));
     }).catch(() => {}).finally(() => { filling = null; });
     return filling;
   }

@@ -8,8 +8,8 @@ The work has two steps. *Folding* maps every code point on its own (NFKD, case, 
 characters), so it is linear and does not depend on context. *Tokenising* reads the folded text once, left to
 right, with one regular expression whose alternatives are the kinds of token.
 
-The whole is total (any `str`, lone surrogates and NUL included), linear in the text's length, and idempotent:
-``normalise(normalise(text)) == normalise(text)``.
+The whole is total (any `str`, lone surrogates and NUL included), linear in the text's length, and idempotent but for
+stretched letters between single stars: "w*kkk*w" is "w*k*w", and that is "wkw".
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ _LOOK_ALIKES = {
     for look_alike in look_alikes
 }  # fmt: skip
 
+_PLAIN = frozenset(_LOOK_ALIKES.values())
+# Greek capitals whose shape is another Latin letter than that of their small form: for these alone case matters.
+_CAPITALS = str.maketrans("ΗΜΝΥΖ", "hmnyz")
+
 # Marks that decorate a letter without changing it in the scripts they are used for. Vowel signs of Indic and
 # Thai scripts are marks too, but they carry the word, so only these ranges go.
 _DECORATION = re.compile(
@@ -50,7 +54,10 @@ _LATIN_NAME = re.compile(
 
 def fold_character(character: str) -> str:
     """Return what one code point counts as: lower-case, unaccented, Latin where it looks Latin; "" if invisible."""
-    decomposed = unicodedata.normalize("NFKD", character).casefold()
+    character = character.translate(_CAPITALS)
+    if (lower := character.casefold().translate(_LOOK_ALIKES)) in _PLAIN:
+        return lower  # before it is decomposed: "ϲ" would become a sigma, "´" a space
+    decomposed = unicodedata.normalize("NFKD", character).translate(_CAPITALS).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed)
     return "".join(_fold_simple(part) for part in decomposed)
 

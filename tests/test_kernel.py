@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -42,6 +43,22 @@ def test_the_kernel_is_built_where_there_is_a_compiler() -> None:
     if os.environ.get("MODERATION_PURE") or not shutil.which(sysconfig.get_config_var("CC").split()[0]):
         pytest.skip("no compiler, or the pure path is asked for")
     assert kernel.COMPILED is not None
+
+
+def test_words_made_to_fall_on_the_same_places_of_the_cache(shipped: Scorer) -> None:
+    def slot(word: str) -> int:
+        state = 0
+        for letter in word:
+            state = index._step(state, ord(letter))
+        return state >> 20 & 0x1FFFF
+
+    made = ["".join(letters) for letters in itertools.product("abcdefghijklmnopqrtuvwxyz", repeat=4)]
+    crowd = [word for word in made if slot(word) < 64]
+    assert len(crowd) > 150, "more than fit: the rest are worked out anew each time"
+    text = " ".join([*crowd, "you pathetic liar", *crowd])
+    scorer, pure = Scorer(shipped.bundle), Scorer(shipped.bundle, pure=True)
+    for _ in range(2):
+        assert_allclose(scorer.predict_proba([text]), pure.predict_proba([text]), atol=1e-12)
 
 
 def tokens(text: str) -> list[tuple[str, int, int]]:

@@ -40,6 +40,7 @@ typedef struct {
 } Found;
 
 #define CACHE_SLOTS (1u << 17)
+#define CACHE_TRIES 32 /* slots that a token may stand in; at half of the slots in use hardly one finds none */
 #define CACHE_BYTES (16u << 20)
 #define LONGEST_CACHED 40
 #define LOGS 256
@@ -302,13 +303,22 @@ static inline void entry_prefetch(const Workspace *w, uint64_t hash)
     }
 }
 
+/* Return the free slot where a token may be kept, or CACHE_SLOTS when none of its own is free: a text made of words
+   that fall on the same slots would otherwise be read in quadratic time. */
+static inline size_t cache_free(const Workspace *w, uint64_t hash)
+{
+    for (size_t slot = cache_start(hash), tries = 0; tries < CACHE_TRIES; slot = (slot + 1) & (CACHE_SLOTS - 1), tries++)
+        if (!w->cache[slot].place) return slot;
+    return CACHE_SLOTS;
+}
+
 static Entry *entry_make(Workspace *w, const Model *m, Token *t)
 {
     size_t found, size, slot;
     Entry *e;
     if (find_chars(w, m, t, &found) < 0) return NULL;
     size = entry_size(found, t->length, m);
-    if (t->length > LONGEST_CACHED || size > CACHE_BYTES / 64) {
+    if (t->length > LONGEST_CACHED || size > CACHE_BYTES / 64 || cache_free(w, t->hash) == CACHE_SLOTS) {
         if (reserve(&w->spare, &w->spare_size, size, 1) < 0) return NULL;
         entry_fill(e = (Entry *)w->spare, w, m, t, found);
         return e;
@@ -317,7 +327,7 @@ static Entry *entry_make(Workspace *w, const Model *m, Token *t)
         memset(w->cache, 0, CACHE_SLOTS * sizeof *w->cache);
         w->arena_used = w->cached = 0;
     }
-    for (slot = cache_start(t->hash); w->cache[slot].place;) slot = (slot + 1) & (CACHE_SLOTS - 1);
+    slot = cache_free(w, t->hash);
     e = (Entry *)(w->arena + w->arena_used);
     w->cache[slot] = (Slot){(uint32_t)(t->hash >> 32), (uint32_t)(w->arena_used / 8 + 1)};
     w->arena_used += size;
@@ -337,8 +347,8 @@ static inline int same_form(const Entry *e, const Token *t)
 static inline Entry *entry_of(Workspace *w, const Model *m, Token *t)
 {
     if (LIKELY(t->length <= LONGEST_CACHED)) {
-        size_t slot = cache_start(t->hash);
-        for (; w->cache[slot].place; slot = (slot + 1) & (CACHE_SLOTS - 1)) {
+        size_t slot = cache_start(t->hash), tries = 0;
+        for (; tries < CACHE_TRIES && w->cache[slot].place; slot = (slot + 1) & (CACHE_SLOTS - 1), tries++) {
             Entry *e = (Entry *)(w->arena + (w->cache[slot].place - 1) * (size_t)8);
             if (w->cache[slot].mark == (uint32_t)(t->hash >> 32) && e->hash == t->hash && e->length == t->length &&
                 LIKELY(same_form(e, t)))

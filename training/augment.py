@@ -131,7 +131,7 @@ class AugmentSettings:
     """Copies between harmless sentences."""
     swaps: int = 2
     """Copies with another identity, for every comment that names one."""
-    frames: int = 20
+    frames: int = 28
     """How many of `NEUTRAL_FRAMES` every identity is put into."""
 
 

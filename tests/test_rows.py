@@ -113,6 +113,23 @@ def test_a_byte_order_mark_before_a_quoted_header() -> None:
     assert texts(read(b'\xef\xbb\xbf"text"\nhello\n', "csv")) == ["hello"]
 
 
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"\n\n\n", b"\xef\xbb\xbf\n"])
+def test_blank_lines_before_a_header(blank: bytes) -> None:
+    rows = read(blank + b"id,text\n1,hello\n\n2\n", "csv")
+    assert texts(rows) == ["hello", None]
+    above = blank.count(b"\n")
+    assert [row.line for row in rows] == [above + 2, above + 4]
+
+
+def test_an_unreadable_header_is_named_by_its_line() -> None:
+    with pytest.raises(InputError, match="in, line 3: the header is not readable: new-line character"):
+        read(b"\n\nid\rtext\n1,hello\n", "csv")
+
+
+def test_blank_lines_alone_give_nothing() -> None:
+    assert read(b"\n\r\n\n", "csv") == []
+
+
 def test_a_named_id_field_must_be_there() -> None:
     (row,) = read(b'{"text": "a", "id": 1}', "jsonl", Fields(id="nr"))
     assert row.error == "no field nr"

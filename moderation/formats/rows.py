@@ -224,13 +224,7 @@ def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name:
         stream.read(3)
     pieces = iter(lambda: stream.readline(LONGEST_LINE), b"")
     reader = csv.reader((piece.decode("utf-8", "surrogateescape") for piece in pieces), delimiter=delimiter)
-    try:
-        header = next(reader, [])
-    except csv.Error as error:
-        raise InputError(f"{name}, line 1: the header is not readable: {error}") from error
-    if not header:
-        return
-    fields = _columns(header, fields, name)
+    header: list[str] = []
     while True:
         line = reader.line_num + 1
         try:
@@ -238,10 +232,16 @@ def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name:
         except StopIteration:
             return
         except csv.Error as error:
+            if not header:
+                raise InputError(f"{name}, line {line}: the header is not readable: {error}") from error
             yield Row(line, error=f"not {'CSV' if delimiter == ',' else 'TSV'}: {error}")
             continue
-        if values:
+        if not values:  # a blank line
+            continue
+        if header:
             yield _table_row(line, header, values, fields)
+        else:
+            header, fields = values, _columns(values, fields, name)
 
 
 def _columns(header: Sequence[str], fields: Fields, name: str) -> Fields:

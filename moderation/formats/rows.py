@@ -240,8 +240,15 @@ def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name:
             continue
         if header:
             yield _table_row(line, header, values, fields)
+        elif not _is_utf_8(values):
+            raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8")
         else:
             header, fields = values, _columns(values, fields, name)
+
+
+def _is_utf_8(values: Sequence[str]) -> bool:
+    """Tell whether a row was all UTF-8; for other bytes surrogateescape has put these characters in."""
+    return not any("\udc80" <= character <= "\udcff" for value in values for character in value)
 
 
 def _columns(header: Sequence[str], fields: Fields, name: str) -> Fields:
@@ -262,8 +269,7 @@ def _known(header: Sequence[str]) -> str:
 
 
 def _table_row(line: int, header: Sequence[str], values: Sequence[str], fields: Fields) -> Row:
-    if any("\udc80" <= character <= "\udcff" for value in values for character in value):
-        # surrogateescape put these in for bytes that are not UTF-8; they go no further.
+    if not _is_utf_8(values):
         return Row(line, error="not UTF-8")
     data = dict(zip(header, values, strict=False))
     if len(values) != len(header):

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, FileSizeColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
+from moderation.batch import RESERVED
 from moderation.comment import Score, Span
 from moderation.explain import Explanation
 from moderation.formats.rows import Fields, text_of
@@ -54,7 +55,7 @@ def print_table(records: Iterable[dict[str, Any]], out: IO[str], labels: Sequenc
 
 
 def _comment_cell(record: dict[str, Any], fields: Fields) -> Text:
-    text = text_of(record, fields)
+    text = text_of(record["input"] if fields.text in RESERVED else record, fields)
     spans = [Span.from_json(reason) for reason in record["verdict"].get("reasons", [])]
     identity = record["verdict"]["comment_id"]
     about = [str(record[name]) for name in ("author", "place", "created") if record.get(name)]

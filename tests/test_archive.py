@@ -254,6 +254,74 @@ def test_a_parquet_column_of_mixed_kinds_becomes_text(tmp_path: Path) -> None:
     assert [row["x"] for row in csv.DictReader(io.StringIO(out))] == ["1", "two", "", "3.5"]
 
 
+FINE = 1_767_225_600_123_456_789
+"""A moment of 2026 in nanoseconds, which Python's own types cannot hold."""
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        # finer than a microsecond, beside one that is not
+        ([FINE, FINE - 789], pa.timestamp("ns"), ["2026-01-01T00:00:00.123456789", "2026-01-01T00:00:00.123456"]),
+        ([FINE], pa.timestamp("ns", "Europe/Berlin"), ["2026-01-01T00:00:00.123456789+00:00"]),
+        ([1_500, 1_000], pa.duration("ns"), ["1500 nanoseconds", "0:00:00.000001"]),
+        ([1_500], pa.time64("ns"), ["00:00:00.000001500"]),
+        # after the year 9999, or before the year 1
+        ([253_402_300_800_000, -(10**15)], pa.timestamp("ms"), ["10000-01-01T00:00:00.000", "-29719-04-05T22:13:20.000"]),
+        ([253_402_300_800_000], pa.timestamp("ms", "UTC"), ["10000-01-01T00:00:00.000+00:00"]),
+        ([2_932_897], pa.date32(), ["10000-01-01"]),
+        ([-(1 << 63)], pa.timestamp("us"), [None]),
+        # a zone that nobody knows
+        ([0], pa.timestamp("ms", "Mars/Phobos"), ["1970-01-01T00:00:00.000+00:00"]),
+        # inside other values
+        ([[FINE, None]], pa.list_(pa.timestamp("ns")), [["2026-01-01T00:00:00.123456789", None]]),
+        ([{"a": FINE, "b": 1}], pa.struct([("a", pa.timestamp("ns")), ("b", pa.int8())]),
+         [{"a": "2026-01-01T00:00:00.123456789", "b": 1}]),
+        ([[("k", FINE)]], pa.map_(pa.string(), pa.timestamp("ns")), [[["k", "2026-01-01T00:00:00.123456789"]]]),
+    ],
+)  # fmt: skip
+def test_parquet_values_that_python_has_not(values: list[Any], kind: Any, expected: list[Any], tmp_path: Path) -> None:
+    columns = {"id": list(range(len(values))), "text": ["hello"] * len(values), "x": pa.array(values, kind)}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet", version="2.6")
+    out, _ = run("score", tmp_path / "in.parquet")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(row["id"], row["text"], row["x"]) for row in found] == [(k, "hello", x) for k, x in enumerate(expected)]
+    run("score", tmp_path / "in.parquet", "-o", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == len(values)
+
+
+def test_parquet_text_that_is_not_utf_8(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"text": ["good day", "so long"], "naam": [1, 2]}), tmp_path / "in.parquet", compression="none"
+    )
+    data = (tmp_path / "in.parquet").read_bytes()
+    (tmp_path / "in.parquet").write_bytes(data.replace(b"good day", b"good \xff\xff\xff"))
+    out, _ = run("score", tmp_path / "in.parquet")
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["good \\xff\\xff\\xff", "so long"]
+    (tmp_path / "in.parquet").write_bytes(data.replace(b"naam", b"na\xffm"))
+    _, err = run("score", tmp_path / "in.parquet", code=2)
+    assert "in.parquet: not readable as Parquet: expected names of columns in UTF-8" in err
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]])
+def test_whole_numbers_that_no_float_holds_stay_what_they_are(order: list[int], tmp_path: Path) -> None:
+    numbers = [9_007_199_254_740_993, 1.5, 7]
+    lines = [
+        json.dumps({"text": "a", "x": numbers[k], "y": [-(1 << 63), 8, 7][k], "z": [1 << 53, 0.5, 7][k]}) for k in order
+    ]
+    run("score", "-f", "jsonl", "-o", tmp_path / "o.parquet", stdin="\n".join(lines).encode())
+    table = pq.read_table(tmp_path / "o.parquet")
+    assert table.column("x").to_pylist() == [["9007199254740993", "1.5", "7"][k] for k in order]
+    assert table.column("y").to_pylist() == [[-(1 << 63), 8, 7][k] for k in order]
+    assert table.column("z").to_pylist() == [[2.0**53, 0.5, 7.0][k] for k in order]
+
+
+def test_a_parquet_column_whose_name_has_a_lone_surrogate(tmp_path: Path) -> None:
+    data = b'{"text": "a", "n\\udcf6": 1}\n{"text": "b", "n\\udcf6": null}\n'
+    run("score", "-f", "jsonl", "-o", tmp_path / "o.parquet", stdin=data)
+    assert pq.read_table(tmp_path / "o.parquet").column("n\\udcf6").to_pylist() == [1, None]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"PAR1 is not enough", "not readable as Parquet"), (b"", "no column")],

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from moderation import Verdict, kernel
+from moderation.batch import RESERVED
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
@@ -161,6 +163,14 @@ def test_fields_with_names_of_ours_are_kept_apart() -> None:
     assert "error" not in record
     for kind in ("table", "csv"):
         run("score", "--to", kind, stdin=data)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_the_table_shows_a_text_from_a_field_with_a_name_of_ours(name: str) -> None:
+    data = json.dumps({"id": "1", name: "You pathetic little liar."}).encode()
+    out, _ = run("score", "-f", "jsonl", "--text-field", name, "--to", "table", stdin=data)
+    assert re.search(r"│ You pathetic little liar\. +│", out)
+    assert re.search(r"because of: .*\bliar\b", out)
 
 
 def test_scoring_twice_keeps_the_first_scores() -> None:

@@ -113,6 +113,35 @@ def test_a_byte_order_mark_before_a_quoted_header() -> None:
     assert texts(read(b'\xef\xbb\xbf"text"\nhello\n', "csv")) == ["hello"]
 
 
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"\n\n\n", b"\xef\xbb\xbf\n"])
+def test_blank_lines_before_a_header(blank: bytes) -> None:
+    rows = read(blank + b"id,text\n1,hello\n\n2\n", "csv")
+    assert texts(rows) == ["hello", None]
+    above = blank.count(b"\n")
+    assert [row.line for row in rows] == [above + 2, above + 4]
+
+
+def test_an_unreadable_header_is_named_by_its_line() -> None:
+    with pytest.raises(InputError, match="in, line 3: the header is not readable: new-line character"):
+        read(b"\n\nid\rtext\n1,hello\n", "csv")
+
+
+@pytest.mark.parametrize(("blank", "line"), [(b"", 1), (b"\n\n", 3)])
+@pytest.mark.parametrize("header", [b"id,text,Gr\xf6sse", b"id,Gr\xf6sse", "id,text".encode("utf-16")])
+def test_a_header_that_is_not_utf_8_is_refused(header: bytes, blank: bytes, line: int) -> None:
+    with pytest.raises(InputError, match=f"in, line {line}: the header is not readable: expected UTF-8"):
+        read(blank + header + b"\n1,hello,3\n", "csv")
+
+
+def test_a_header_may_hold_any_letters() -> None:
+    (row,) = read("id,text,Größe\n1,hello,3\n".encode(), "csv")
+    assert row.data == {"id": "1", "text": "hello", "Größe": "3"}
+
+
+def test_blank_lines_alone_give_nothing() -> None:
+    assert read(b"\n\r\n\n", "csv") == []
+
+
 def test_a_named_id_field_must_be_there() -> None:
     (row,) = read(b'{"text": "a", "id": 1}', "jsonl", Fields(id="nr"))
     assert row.error == "no field nr"

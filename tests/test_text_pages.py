@@ -108,6 +108,16 @@ def test_where_the_last_comment_ends(rest: str, kept: str) -> None:
     assert tail(rest) == kept
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n \n\n"])
+def test_a_page_may_end_below_a_date(end: str) -> None:
+    earlier = "by: A\nMay 1, 2013 1:00 PM\nFirst.\n\nFree the Harbour\n\n"
+    header = "by: B\nMay 2, 2013 1:00 PM"
+    assert texts(read(f"{earlier}{header}{end}")) == ["First.\n\nFree the Harbour"]
+    assert texts(read(f"{earlier}In Response\n\n{header}{end}")) == ["First.\n\nFree the Harbour"]
+    with pytest.raises(PageError, match=r"with a date and a comment below; found \d lines of text with 1 of them"):
+        read(f"Great match!\n{header}{end}")
+
+
 def test_a_heading_inside_the_thread_is_text() -> None:
     page = "by: A\nMay 1, 2013 1:00 PM\nFirst.\n\nFree the Harbour\n\nNow.\n\nby: B\nMay 2, 2013 1:00 PM\nFeatured Videos\nx"
     assert texts(read(page)) == ["First.\n\nFree the Harbour\n\nNow.", "Featured Videos\nx"]

@@ -156,7 +156,7 @@ def _thread(lines: Sequence[str], headers: list[_Header]) -> list[_Header]:
 
 def _thread_end(lines: Sequence[str], begin: int) -> int:
     """Return the line on which the last comment's text has ended."""
-    last = max((at for at in range(begin, len(lines)) if lines[at]), default=begin)
+    last = max((at for at in range(begin, len(lines)) if lines[at]), default=begin - 1)
     begun = False
     for at in range(begin, last + 1):
         if begun and not lines[at - 1] and (_REPLY.fullmatch(lines[at]) or (at < last and _is_heading(lines[at]))):

@@ -224,13 +224,7 @@ def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name:
         stream.read(3)
     pieces = iter(lambda: stream.readline(LONGEST_LINE), b"")
     reader = csv.reader((piece.decode("utf-8", "surrogateescape") for piece in pieces), delimiter=delimiter)
-    try:
-        header = next(reader, [])
-    except csv.Error as error:
-        raise InputError(f"{name}, line 1: the header is not readable: {error}") from error
-    if not header:
-        return
-    fields = _columns(header, fields, name)
+    header: list[str] = []
     while True:
         line = reader.line_num + 1
         try:
@@ -238,10 +232,23 @@ def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name:
         except StopIteration:
             return
         except csv.Error as error:
+            if not header:
+                raise InputError(f"{name}, line {line}: the header is not readable: {error}") from error
             yield Row(line, error=f"not {'CSV' if delimiter == ',' else 'TSV'}: {error}")
             continue
-        if values:
+        if not values:  # a blank line
+            continue
+        if header:
             yield _table_row(line, header, values, fields)
+        elif not _is_utf_8(values):
+            raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8")
+        else:
+            header, fields = values, _columns(values, fields, name)
+
+
+def _is_utf_8(values: Sequence[str]) -> bool:
+    """Tell whether a row was all UTF-8; for other bytes surrogateescape has put these characters in."""
+    return not any("\udc80" <= character <= "\udcff" for value in values for character in value)
 
 
 def _columns(header: Sequence[str], fields: Fields, name: str) -> Fields:
@@ -262,8 +269,7 @@ def _known(header: Sequence[str]) -> str:
 
 
 def _table_row(line: int, header: Sequence[str], values: Sequence[str], fields: Fields) -> Row:
-    if any("\udc80" <= character <= "\udcff" for value in values for character in value):
-        # surrogateescape put these in for bytes that are not UTF-8; they go no further.
+    if not _is_utf_8(values):
         return Row(line, error="not UTF-8")
     data = dict(zip(header, values, strict=False))
     if len(values) != len(header):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -96,6 +97,36 @@ def test_a_table_with_bad_bytes_and_a_huge_field() -> None:
     assert texts(rows)[0] == "ok"
     assert texts(rows)[-1] == "end"
     assert "expected 2 columns, got 1" in {row.error for row in rows}
+
+
+def test_a_quotation_mark_that_is_never_closed_costs_one_row() -> None:
+    lines = [f"{number},comment {number}" for number in range(1, 1001)]
+    lines[9] = '10,comment "with" a quote'  # not at the start of a field: no quotation
+    lines[19] = '20,"opened'
+    rows = read("\n".join(["id,text", *lines]).encode(), "csv")
+    assert [row.line for row in rows] == list(range(2, 1002))
+    assert texts(rows)[18:21] == ["comment 19", None, "comment 21"]
+    assert rows[19].error == "not CSV: a quotation mark is not closed"
+    assert texts(rows)[999] == "comment 1000"
+
+
+def test_a_quotation_mark_before_more_text_than_a_field_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moderation.formats.rows.LONGEST_LINE", 1000)
+    lines = [f"{number},comment {number}" for number in range(1, 1001)]
+    lines[19] = '20,"opened'
+    rows = read("\n".join(["id,text", *lines, '1001,"two', 'lines"']).encode(), "csv")
+    assert [row.error is None for row in rows] == [number != 20 for number in range(1, 1002)]
+    assert (rows[1000].line, texts(rows)[1000]) == (1002, "two\nlines")
+
+
+@given(st.text(st.sampled_from('a,"\r\n'), max_size=60))
+def test_a_table_without_an_open_quotation_mark_is_what_the_standard_library_reads(tail: str) -> None:
+    rows = read(("id,text\n" + tail + "\n").encode(), "csv")
+    if not any("closed" in str(row.error) or "not CSV" in str(row.error) for row in rows):
+        lines = io.BytesIO((tail + "\n").encode())
+        assert [len(row.data) for row in rows] == [
+            min(len(values), 2) for values in csv.reader(line.decode() for line in lines) if values
+        ]
 
 
 def test_a_csv_file_without_a_header_does_not_tell_its_first_comment() -> None:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -218,32 +219,62 @@ def line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
 
 
 def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_LINE)
-    # Lines come in bounded pieces: a longer one breaks into rows in error, and memory stays bounded.
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
-    pieces = iter(lambda: stream.readline(LONGEST_LINE), b"")
-    reader = csv.reader((piece.decode("utf-8", "surrogateescape") for piece in pieces), delimiter=delimiter)
-    header: list[str] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
+    kind, header = "CSV" if delimiter == "," else "TSV", list[str]()
+    for line, values in _records(stream, delimiter):
+        if isinstance(values, str):
             if not header:
-                raise InputError(f"{name}, line {line}: the header is not readable: {error}") from error
-            yield Row(line, error=f"not {'CSV' if delimiter == ',' else 'TSV'}: {error}")
-            continue
-        if not values:  # a blank line
-            continue
-        if header:
+                raise InputError(f"{name}, line {line}: the header is not readable: {values}")
+            yield Row(line, error=f"not {kind}: {values}")
+        elif header:
             yield _table_row(line, header, values, fields)
         elif not _is_utf_8(values):
             raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8")
         else:
             header, fields = values, _columns(values, fields, name)
+
+
+def _records(stream: io.BufferedReader, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield the line and the values of each record that is not blank, or what is wrong with it.
+
+    A quotation mark that is never closed would take all lines below it into one field. Its line alone is in error, and
+    those below are read again.
+    """
+    csv.field_size_limit(LONGEST_LINE)
+    again: deque[str] = deque()
+    taken: list[str] = []
+
+    def pieces() -> Iterator[str]:
+        # Lines come in bounded pieces: a longer one breaks into rows in error, and memory stays bounded.
+        while piece := again.popleft() if again else stream.readline(LONGEST_LINE).decode("utf-8", "surrogateescape"):
+            taken.append(piece)
+            yield piece
+        yield _END
+
+    reader, before = csv.reader(pieces(), delimiter=delimiter), 0
+    while True:
+        line = before + reader.line_num + 1
+        taken.clear()
+        try:
+            values = next(reader)
+        except csv.Error as error:
+            wrong = str(error)
+        else:
+            if values == [_END]:
+                return
+            if not values or not values[-1].endswith(_END):
+                if values:
+                    yield line, values
+                continue
+            wrong = "a quotation mark is not closed"
+        yield line, wrong
+        again.extendleft(reversed(taken[1:]))
+        reader, before = csv.reader(pieces(), delimiter=delimiter), line
+
+
+_END = "\ufdd0end of the table\ufdd0"
+"""What the reader of a table is given after the last line, to see whether it stands inside quotation marks."""
 
 
 def _is_utf_8(values: Sequence[str]) -> bool:

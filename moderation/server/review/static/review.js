@@ -108,12 +108,20 @@
   let at = -1, filling = null, lastActive = Date.now();
   const current = () => cards[at];
   const open = () => cards.filter((card) => card.state === "open");
+  const flying = () => cards.filter((card) => card.flying); // decided here, and the server has not answered yet
   const made = []; // decisions of this page, latest last
 
   function adopt(element) {
-    const card = { ref: element.dataset.ref, element, state: "open", sending: null };
+    const card = { ref: element.dataset.ref, element, state: "open", sending: null, flying: false };
+    const old = cards.findIndex((one) => one.ref === card.ref); // it came back: edited, or given back by a colleague
+    if (old >= 0 && old === at) {
+      cards[at] = card;
+      show(at);
+      return;
+    }
+    if (old >= 0) cards.splice(old, 1);
+    if (old >= 0 && old < at) at -= 1;
     cards.push(card);
-    return card;
   }
 
   function show(place) {
@@ -152,14 +160,17 @@
     if (page !== "work" || filling) return filling;
     const ahead = cards.slice(at + 1).filter((card) => card.state === "open").length;
     if (ahead >= 2 && current()) return null;
-    const hold = Math.min(open().length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
-    const known = cards.filter((card) => card.state !== "undone").map((card) => card.ref).join(",");
+    // The server counts what this moderator holds, also that on which a decision is on its way.
+    const mine = [...open(), ...flying()];
+    if (mine.length >= 12) return null;
+    const hold = Math.min(mine.length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
+    const known = mine.map((card) => card.ref).join(",");
     filling = ask(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}`).then(({ ok, data }) => {
       if (!ok) return;
       live(data);
       const none = !current(); // asked before cards are adopted: one of them takes the place that is open
       for (const { ref, html } of data.cards) {
-        if (cards.some((card) => card.ref === String(ref) && card.state === "open")) continue;
+        if ([...open(), ...flying()].some((card) => card.ref === String(ref))) continue;
         const holder = document.createElement("template");
         holder.innerHTML = html;
         adopt(find(".card", holder.content));
@@ -196,15 +207,22 @@
     const fields = { ...Object.fromEntries(new FormData(form)), ...extra };
     delete fields.csrf; delete fields.key; delete fields.back;
     card.state = DONE[act];
+    card.flying = true;
     for (const menu of all("details.menu", card.element)) menu.open = false;
     card.sending = send(form.getAttribute("action"), fields).then((answer) => settle(card, act, answer));
     if (act !== "skip") made.push(card);
     if (page === "work") next();
   }
 
-  function settle(card, act, { ok, status, data }) {
+  function settle(card, act, answer) {
+    if (answer.status === 401) return;
+    card.flying = false;
+    land(card, act, answer);
+    if (!current()) fill();
+  }
+
+  function land(card, act, { ok, status, data }) {
     if (!ok) {
-      if (status === 401) return;
       card.state = status === 400 ? "open" : "gone";
       card.why = data.error || `Error ${status}`;
       if (made.includes(card)) made.splice(made.indexOf(card), 1);
@@ -231,14 +249,17 @@
     if (made.includes(card)) made.splice(made.indexOf(card), 1);
     if (card.sending) await card.sending;
     if (!card.decision) return undefined;
+    card.flying = true;
     const { ok, data } = await send(`/decisions/${card.decision}/undo`, {});
+    card.flying = false;
     if (!ok) return toast(`Not undone: ${data.error}.`, { bad: true });
     live(data);
-    card.state = "open";
+    const now = cards.find((one) => one.ref === card.ref); // another, if the comment came back meanwhile
+    now.state = "open";
     card.decision = null;
     toast(`Undone. #${card.ref} is open again.`);
     await ask("/work/hold", { refs: card.ref });
-    return show(cards.indexOf(card));
+    return show(cards.indexOf(now));
   }
 
   // Claims: prolonged while somebody works, given back when the page is left

@@ -1,0 +1,121 @@
+"""What the page's script does when comments come back, connections fail and people leave: nothing is lost or kept from others."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from moderation.comment import Comment
+from moderation.queue import Ruling
+from tests.review.conftest import Enter, Site
+
+BOUND = ".acts summary.reject"
+
+
+def many(count: int) -> list[Comment]:
+    return [Comment(f"c{n}", f"You stupid liar, number {n}.", f"a{n}") for n in range(count)]
+
+
+def shown(page: Page) -> int:
+    """Return the number of the comment on the stage."""
+    return int(str(page.get_attribute("#stage .card", "data-ref")))
+
+
+def decide(page: Page, key: str = "a") -> int:
+    """Decide on the comment on the stage, and wait for the server's answer."""
+    ref = shown(page)
+    with page.expect_response(f"**/comments/{ref}/*"):
+        page.keyboard.press(key)
+    page.wait_for_load_state("networkidle")
+    return ref
+
+
+def edit(site: Site, ref: int) -> None:
+    name = site.store.listing.item(ref).comment.id
+    site.put(Comment(name, f"You stupid liar, edited {name}.", "x"))
+
+
+def claims(site: Site) -> dict[int, str]:
+    return {entry.ref: entry.claimed_by for entry in site.store.listing.page().entries if entry.claimed_by}
+
+
+def test_a_comment_that_was_edited_while_it_was_read_comes_back(empty: Site, enter: Enter) -> None:
+    empty.put(*many(6))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    edited = []
+    for _ in range(3):
+        edit(empty, shown(page))
+        edited.append(decide(page))
+        expect(page.locator(".toast.bad").last).to_contain_text(f"#{edited[-1]} was not approved")
+    for _ in range(6):
+        expect(page.locator(f"#stage {BOUND}")).to_be_visible()
+        decide(page)
+    expect(page.locator("#stage .empty")).to_be_visible()
+    assert empty.store.listing.counts().waiting == 0
+    assert {past.comment_ref for past in empty.store.listing.decisions("ada")} == set(range(1, 7))
+
+
+def test_a_decided_comment_that_is_edited_comes_back(empty: Site, enter: Enter) -> None:
+    empty.put(*many(5))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    done = [decide(page) for _ in range(3)]
+    for ref in done:
+        edit(empty, ref)
+    for _ in range(5):
+        expect(page.locator(f"#stage {BOUND}")).to_be_visible()
+        again = decide(page)
+    expect(page.locator("#stage .empty")).to_be_visible()
+    assert empty.store.listing.counts().waiting == 0
+    page.keyboard.press("u")
+    expect(page.locator("#stage .card")).to_have_attribute("data-ref", str(again))
+    expect(page.locator(f"#stage {BOUND}")).to_be_visible()
+
+
+def test_a_comment_that_a_colleague_gave_back_comes_again(empty: Site, enter: Enter) -> None:
+    empty.put(*many(1))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    empty.store.desk.release("ada")
+    empty.store.desk.take("bob", 1)
+    decide(page)
+    expect(page.locator("#stage .empty")).to_be_visible()
+    empty.store.desk.release("bob")
+    expect(page.locator(f"#stage {BOUND}")).to_be_visible()
+    decide(page)
+    assert [past.comment_ref for past in empty.store.listing.decisions("ada")] == [1]
+
+
+def test_decisions_on_their_way_do_not_push_out_what_is_read(empty: Site, enter: Enter) -> None:
+    empty.put(*many(20))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    waiting = []
+    page.route("**/decide", lambda route: waiting.append(route))
+    for turn in range(6):
+        expect(page.locator(f"#stage {BOUND}")).to_be_visible()
+        assert claims(empty).get(shown(page)) == "ada", turn
+        page.keyboard.press("a")
+        page.wait_for_load_state("networkidle")
+    assert len(waiting) == 6
+    ref = shown(page)
+    for route in waiting:
+        route.continue_()
+    page.unroute("**/decide")
+    expect(page.locator(".toast").last).to_contain_text("You approved")
+    decide(page)
+    assert len({past.comment_ref for past in empty.store.listing.decisions("ada")}) == 7
+    assert ref in {past.comment_ref for past in empty.store.listing.decisions("ada")}
+
+
+def test_what_somebody_else_decided_does_not_come_again(empty: Site, enter: Enter) -> None:
+    empty.put(*many(2))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    ref = shown(page)
+    empty.store.desk.release("ada")
+    empty.store.desk.decide("bob", ref, Ruling("approve"))
+    decide(page)
+    assert shown(page) != ref
+    decide(page)
+    expect(page.locator("#stage .empty")).to_be_visible()

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from moderation.comment import Comment
 from moderation.queue import Ruling
-from tests.review.conftest import Enter, Site
+from tests.review.conftest import PASSWORD, Enter, Site
 
 BOUND = ".acts summary.reject"
 
@@ -119,3 +119,55 @@ def test_what_somebody_else_decided_does_not_come_again(empty: Site, enter: Ente
     assert shown(page) != ref
     decide(page)
     expect(page.locator("#stage .empty")).to_be_visible()
+
+
+def test_a_long_note_arrives(empty: Site, enter: Enter) -> None:
+    empty.put(*many(3))
+    page = enter(empty)
+    note = "字" * 10_000  # 90,000 bytes in a form
+    page.keyboard.press("e")
+    page.fill("#stage textarea[required]", note)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".toast").last).to_contain_text("You escalated")
+    assert empty.store.listing.decisions("ada")[0].decision.note == note
+
+
+def test_an_answer_of_something_else_than_the_queue_does_not_count(empty: Site, enter: Enter) -> None:
+    empty.put(*many(3))
+    page = enter(empty)
+    page.route("**/decide", lambda route: route.fulfill(status=200, content_type="text/html", body="<h1>Wi-Fi</h1>"))
+    page.keyboard.press("a")
+    expect(page.locator("#say")).to_contain_text("waits for the connection")
+    assert page.locator(".toast").count() == 0
+    page.unroute("**/decide")
+    expect(page.locator(".toast").last).to_contain_text("You approved")
+    assert len(empty.store.listing.decisions("ada")) == 1
+
+
+def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Enter) -> None:
+    empty.put(*many(4))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    empty.store.people.set_role("ada", "moderator")  # ends the session
+    page.keyboard.press("a")
+    expect(page.locator(".toast.bad")).to_contain_text("You are signed out")
+    sign_in(page, "bob")
+    page.keyboard.press("a")
+    page.wait_for_timeout(3_000)
+    assert not empty.store.listing.decisions()
+    sign_in(page, "ada")
+    page.keyboard.press("a")
+    page.wait_for_function("sessionStorage.getItem('moderation-pending-ada') == '[]'")
+    assert len(empty.store.listing.decisions("ada")) == 3
+
+
+def sign_in(page: Page, name: str) -> None:
+    """Sign in as somebody in another tab."""
+    page.context.clear_cookies()
+    tab = page.context.new_page()
+    tab.goto("/sign-in?next=/mine")
+    tab.fill("#name", name)
+    tab.fill("#password", PASSWORD)
+    tab.click("button:has-text('Sign in')")
+    tab.wait_for_url("**/mine")
+    tab.close()

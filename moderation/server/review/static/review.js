@@ -14,12 +14,28 @@
     const options = { headers: { accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
     if (fields) {
       options.method = "POST";
-      options.keepalive = true; // a decision arrives also when the page is closed at once
       options.body = new URLSearchParams({ ...fields, csrf: body.dataset.csrf });
+      // A decision arrives also when the page is closed at once; browsers allow that for 64 KiB in all.
+      options.keepalive = String(options.body).length < 10000;
     }
     const response = await fetch(url, options);
-    const data = (response.headers.get("content-type") || "").includes("json") ? await response.json() : {};
-    return { ok: response.ok, status: response.status, data };
+    const ours = !response.redirected && (response.headers.get("content-type") || "").includes("json");
+    const answer = { ok: ours && response.ok, status: response.status, ours, data: ours ? await response.json() : {} };
+    if (!fields || answer.status !== 403) return answer;
+    // Somebody signed in anew in another tab: if it is who this page is for, the page goes on with the new session.
+    const { ok, data } = await ask("/token");
+    if (ok && data.user !== user) return { ...answer, status: 401 };
+    if (!ok || data.csrf === body.dataset.csrf) return answer;
+    body.dataset.csrf = data.csrf;
+    for (const field of all("input[name=csrf]")) field.value = data.csrf;
+    return ask(url, fields);
+  }
+
+  let out = null;
+  function signedOut() {
+    if (out?.isConnected) return;
+    const back = encodeURIComponent(location.pathname + location.search);
+    out = toast("You are signed out. Sign in again: what you decided is kept and will be sent.", { bad: true, href: `/sign-in?next=${back}` });
   }
 
   function say(words) {
@@ -74,17 +90,16 @@
     for (let wait = 500; ; wait = Math.min(wait * 2, 30000)) {
       let answer = null;
       try { answer = await ask(entry.url, entry.fields); } catch { /* no connection */ }
-      if (answer && ![401, 502, 503, 504].includes(answer.status)) { // 502, 504: a proxy whose server is starting anew
+      // 502, 504: a proxy whose server is starting anew; what is not ours may be the sign-in page of a public network
+      if (answer && answer.ours && ![401, 502, 503, 504].includes(answer.status)) {
         pending = pending.filter((one) => one !== entry);
         keep();
         return answer;
       }
-      if (answer && answer.status === 401) {
-        toast("You are signed out. Sign in again: your last decision is kept and will be sent.", { bad: true, href: "/sign-in?next=/work" });
-        return answer;
-      }
-      if (wait === 500) say("A decision waits for the connection.");
-      if (wait === 2000) toast("No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
+      const away = answer && answer.status === 401;
+      if (away && wait === 500) signedOut();
+      else if (wait === 500) say("A decision waits for the connection.");
+      if (!away && wait === 2000) toast("No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
       await new Promise((go) => setTimeout(go, wait));
     }
   }
@@ -98,7 +113,7 @@
 
   for (const entry of [...pending]) deliver(entry).then((answer) => {
     if (answer.ok) toast("A decision from before was sent.");
-    else if (answer.status !== 401) toast(`A decision from before could not be kept: ${answer.data.error || answer.status}`, { bad: true });
+    else toast(`A decision from before could not be kept: ${answer.data.error || answer.status}`, { bad: true });
   });
   addEventListener("beforeunload", (event) => { if (pending.length) event.preventDefault(); });
 
@@ -165,7 +180,7 @@
     if (mine.length >= 12) return null;
     const hold = Math.min(mine.length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
     const known = mine.map((card) => card.ref).join(",");
-    filling = ask(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}`).then(({ ok, data }) => {
+    filling = ask(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}&user=${encodeURIComponent(user)}`).then(({ ok, data }) => {
       if (!ok) return;
       live(data);
       const none = !current(); // asked before cards are adopted: one of them takes the place that is open
@@ -215,7 +230,6 @@
   }
 
   function settle(card, act, answer) {
-    if (answer.status === 401) return;
     card.flying = false;
     land(card, act, answer);
     if (!current()) fill();

@@ -157,7 +157,10 @@ def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Ent
     assert not empty.store.listing.decisions()
     sign_in(page, "ada")
     page.keyboard.press("a")
-    page.wait_for_function("sessionStorage.getItem('moderation-pending-ada') == '[]'")
+    for _ in range(120):
+        if page.evaluate("sessionStorage.getItem('moderation-pending-ada')") == "[]":
+            break
+        page.wait_for_timeout(250)
     assert len(empty.store.listing.decisions("ada")) == 3
 
 
@@ -171,3 +174,38 @@ def sign_in(page: Page, name: str) -> None:
     tab.click("button:has-text('Sign in')")
     tab.wait_for_url("**/mine")
     tab.close()
+
+
+def test_a_comment_that_is_opened_from_work_stays_claimed(empty: Site, enter: Enter) -> None:
+    empty.put(*many(4))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    ref = shown(page)
+    page.click("#stage .card a:has-text('History')")
+    page.wait_for_url(f"**/comments/{ref}")
+    page.wait_for_timeout(2_500)
+    assert claims(empty) == {ref: "ada"}
+    page.goto("/mine")
+    page.wait_for_timeout(500)
+    assert claims(empty) == {}
+
+
+def test_leaving_does_not_take_from_another_tab(empty: Site, enter: Enter) -> None:
+    empty.put(*many(6))
+    page = enter(empty)
+    page.goto("/mine")
+    tab = page.context.new_page()
+    tab.goto("/work")
+    tab.wait_for_load_state("networkidle")
+    tab.wait_for_timeout(2_000)
+    page.evaluate("sessionStorage.setItem('moderation-left-while-asking', 'ada')")
+    page.goto("/help")
+    page.wait_for_timeout(1_500)
+    assert len(claims(empty)) == 3
+    tab.close()
+    page.wait_for_timeout(500)
+    empty.store.desk.take("ada", 6)
+    page.evaluate("sessionStorage.setItem('moderation-left-while-asking', 'ada')")
+    page.goto("/mine")
+    page.wait_for_timeout(1_500)
+    assert claims(empty) == {}

@@ -132,11 +132,12 @@
     if (old >= 0 && old === at) {
       cards[at] = card;
       show(at);
-      return;
+      return card;
     }
     if (old >= 0) cards.splice(old, 1);
     if (old >= 0 && old < at) at -= 1;
     cards.push(card);
+    return card;
   }
 
   function show(place) {
@@ -279,7 +280,7 @@
   // Claims: prolonged while somebody works, given back when the page is left
 
   async function hold() {
-    if (page !== "work" || document.hidden || Date.now() - lastActive > 240000 || !open().length) return;
+    if (document.hidden || Date.now() - lastActive > 240000 || !open().length) return;
     const refs = open().map((card) => card.ref);
     const { ok, data } = await ask("/work/hold", { refs: refs.join(",") }).catch(() => ({}));
     if (!ok) return;
@@ -296,30 +297,43 @@
 
   function leave() {
     // Comments that are on their way here would stay claimed: the next page of this tab gives all back.
-    try { if (filling) sessionStorage.setItem(left, "yes"); } catch { /* the claims expire */ }
+    try { if (filling) sessionStorage.setItem(left, user); } catch { /* the claims expire */ }
     const refs = open().map((card) => card.ref);
     if (refs.length) navigator.sendBeacon("/work/release", new URLSearchParams({ refs: refs.join(","), csrf: body.dataset.csrf }));
   }
 
   function giveBack() {
     try { if (!sessionStorage.getItem(left)) return; } catch { return; }
-    const done = () => sessionStorage.removeItem(left);
-    if (page === "work") done();
-    else setTimeout(() => ask("/work/release", { all: "yes" }).then(done, () => {}), 300); // else the next page tries
+    const whose = sessionStorage.getItem(left), done = () => sessionStorage.removeItem(left);
+    if (page === "work" || whose !== user) { done(); return; }
+    // Not when another tab works: it gets these comments with its next ones, and all of its own would go with them.
+    let others = false;
+    tabs.addEventListener("message", ({ data }) => { if (data === "here") others = true; });
+    tabs.postMessage("who works?");
+    setTimeout(() => (others ? done() : ask("/work/release", { all: "yes" }).then(done, () => {})), 300); // else the next page tries
   }
+
+  const tabs = user && new BroadcastChannel(`moderation-${user}`);
   if (user) giveBack();
+
+  function keepHold() {
+    setTimeout(hold, 1500); // the page before, or a reload, gave the claims back just now
+    setInterval(hold, 60000);
+    addEventListener("pagehide", leave);
+    tabs.addEventListener("message", ({ data }) => { if (data === "who works?" && open().length) tabs.postMessage("here"); });
+  }
 
   if (stage && page === "work") {
     const first = find(".card", stage);
     if (first) { adopt(first); at = 0; } else at = 0;
     fill();
-    setTimeout(hold, 1500); // a reload gave the claims back just now
-    setInterval(hold, 60000);
-    addEventListener("pagehide", leave);
+    keepHold();
     setInterval(() => { if (!current()) fill(); }, 15000);
   } else if (stage && find(".card", stage)) {
-    adopt(find(".card", stage));
+    const card = adopt(find(".card", stage));
     at = 0;
+    // What may be decided here and waits was claimed for this page.
+    if (page === "comment" && find(".acts", card.element) && !find("[name=revise]", card.element)) keepHold();
   }
 
   // Highlights

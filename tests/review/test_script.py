@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from playwright.sync_api import Page, expect
 
 from moderation.comment import Comment
@@ -209,3 +211,74 @@ def test_leaving_does_not_take_from_another_tab(empty: Site, enter: Enter) -> No
     page.goto("/mine")
     page.wait_for_timeout(1_500)
     assert claims(empty) == {}
+
+
+def test_who_is_signed_out_is_told(empty: Site, enter: Enter) -> None:
+    page = enter(empty)
+    expect(page.locator("#stage .empty h2")).to_have_text("Nothing is waiting")
+    page.route("**/work/cards*", lambda route: route.abort())
+    expect(page.locator("#stage .empty h2")).to_have_text("The queue does not answer")
+    page.unroute("**/work/cards*")
+    empty.store.people.set_role("ada", "moderator")
+    expect(page.locator("#stage .empty h2")).to_have_text("You are signed out")
+    expect(page.locator(".toast.bad")).to_contain_text("You are signed out")
+    page.click(".toast.bad a")
+    page.wait_for_url("**/sign-in?next=*")
+
+
+def test_a_passed_comment_is_not_forgotten(empty: Site, enter: Enter) -> None:
+    empty.put(*many(2))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    first = shown(page)
+    page.keyboard.press("j")
+    decide(page)
+    assert shown(page) == first
+    for key in "jj":
+        page.keyboard.press(key)
+    expect(page.locator("#stage .empty")).to_contain_text("What you passed is still open with you")
+    for key in "kk":
+        page.keyboard.press(key)
+    decide(page)
+    expect(page.locator("#stage .empty")).to_contain_text("The queue is done for now.")
+
+
+def test_who_is_not_there_claims_nothing(empty: Site, enter: Enter) -> None:
+    page = enter(empty)
+    page.add_init_script("let away = true; Object.defineProperty(document, 'hidden', { get: () => away });"
+                         "addEventListener('back', () => { away = false; });")  # fmt: skip
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    empty.put(*many(2))
+    page.wait_for_timeout(17_000)
+    assert claims(empty) == {}
+    page.evaluate("() => { dispatchEvent(new Event('back')); document.dispatchEvent(new Event('visibilitychange')); }")
+    expect(page.locator(f"#stage {BOUND}")).to_be_visible()
+
+
+def test_the_reminder_of_a_break_counts_and_comes_again(empty: Site, enter: Enter) -> None:
+    page = enter(empty)
+    preferences = empty.store.people.get("ada").preferences
+    empty.store.people.set_preferences("ada", replace(preferences, break_after=1))
+    page.clock.install()
+    page.reload()
+    for _ in range(2):
+        expect(page.locator("#break")).to_be_hidden()
+        page.clock.run_for(95_000)
+        expect(page.locator("#break")).to_contain_text("You have worked for 1 minutes")
+        page.click("#break button")
+    expect(page.locator("#break")).to_be_hidden()
+
+
+def test_single_keys_stay_off_after_signing_out(empty: Site, enter: Enter) -> None:
+    page = enter(empty)
+    page.keyboard.press("?")
+    page.uncheck("#keys-on")
+    page.keyboard.press("Escape")
+    page.click("button:has-text('Sign out')")
+    page.wait_for_url("**/sign-in")
+    page.fill("#name", "ada")
+    page.fill("#password", PASSWORD)
+    page.click("button:has-text('Sign in')")
+    page.wait_for_url("**/work")
+    assert not page.is_checked("#keys-on")

@@ -69,6 +69,7 @@
   }
 
   function live(data) {
+    if ("waiting" in data) waiting = data.waiting;
     for (const [name, value] of Object.entries(data)) {
       if (typeof value !== "number") continue;
       for (const place of all(`[data-count="${name}"]`)) {
@@ -77,6 +78,39 @@
       }
       for (const place of all(`[data-live="${name}"]`)) place.textContent = value.toLocaleString("en").replaceAll(",", "\u202f");
     }
+  }
+
+  // What the page asks for by itself: its moderator is told when there is no answer
+
+  let trouble = "", waiting = null;
+
+  async function look(url, fields) {
+    const { ok, status, data } = await ask(url, fields).catch(() => ({}));
+    const was = trouble;
+    trouble = ok ? "" : status === 401 ? "out" : "silent";
+    if (trouble === "out" && was !== "out") signedOut();
+    if (ok) live(data);
+    vacant();
+    return ok ? data : null;
+  }
+
+  function vacant() {
+    const box = stage && find(".empty", stage);
+    if (!box || page !== "work") return;
+    const fine = find("#empty").content.firstElementChild.cloneNode(true), others = find("[data-others]", fine);
+    if (others && waiting !== null) {
+      others.hidden = waiting <= flying().length;
+      find("[data-none]", fine).hidden = !others.hidden;
+    }
+    const passed = open().length;
+    const words = {
+      out: ["You are signed out", "Sign in again to get comments."],
+      silent: ["The queue does not answer", "It is asked again every few seconds."],
+    }[trouble] || (passed ? ["Nothing else is waiting", "What you passed is still open with you: press k to go back."] : null);
+    if (words) [find("h2", fine).textContent, find("p", fine).textContent] = words;
+    if (fine.innerHTML === box.innerHTML) return;
+    box.innerHTML = fine.innerHTML;
+    say(find("h2", box).textContent);
   }
 
   // Decisions on their way: shown as done at once, sent until the server has them, also after a reload
@@ -152,7 +186,8 @@
     } else {
       stage.replaceChildren(find("#empty").content.cloneNode(true));
       find(".empty", stage).focus({ preventScroll: true });
-      say("Nothing is waiting.");
+      say(find("h2", stage).textContent);
+      vacant();
     }
     scrollTo(0, 0);
     fill();
@@ -181,9 +216,8 @@
     if (mine.length >= 12) return null;
     const hold = Math.min(mine.length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
     const known = mine.map((card) => card.ref).join(",");
-    filling = ask(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}&user=${encodeURIComponent(user)}`).then(({ ok, data }) => {
-      if (!ok) return;
-      live(data);
+    filling = look(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}&user=${encodeURIComponent(user)}`).then((data) => {
+      if (!data) return;
       const none = !current(); // asked before cards are adopted: one of them takes the place that is open
       for (const { ref, html } of data.cards) {
         if ([...open(), ...flying()].some((card) => card.ref === String(ref))) continue;
@@ -198,7 +232,8 @@
   }
 
   function next() {
-    const place = cards.findIndex((card, n) => n > at && card.state === "open");
+    let place = cards.findIndex((card, n) => n > at && card.state === "open");
+    if (place < 0) place = cards.findIndex((card) => card.state === "open"); // one that was passed
     if (place >= 0) return show(place);
     at = cards.length;
     return show(at);
@@ -233,6 +268,7 @@
   function settle(card, act, answer) {
     card.flying = false;
     land(card, act, answer);
+    vacant();
     if (!current()) fill();
   }
 
@@ -279,12 +315,13 @@
 
   // Claims: prolonged while somebody works, given back when the page is left
 
+  const idle = () => Date.now() - lastActive > 240000; // nobody is there: what they held is for others
+
   async function hold() {
-    if (document.hidden || Date.now() - lastActive > 240000 || !open().length) return;
+    if (document.hidden || idle() || !open().length) return;
     const refs = open().map((card) => card.ref);
-    const { ok, data } = await ask("/work/hold", { refs: refs.join(",") }).catch(() => ({}));
-    if (!ok) return;
-    live(data);
+    const data = await look("/work/hold", { refs: refs.join(",") });
+    if (!data) return;
     for (const card of open()) {
       if (!(card.ref in data.lost)) continue;
       card.state = "gone";
@@ -328,7 +365,7 @@
     if (first) { adopt(first); at = 0; } else at = 0;
     fill();
     keepHold();
-    setInterval(() => { if (!current()) fill(); }, 15000);
+    setInterval(() => { if (!current() && !document.hidden && !idle()) fill(); }, 15000);
   } else if (stage && find(".card", stage)) {
     const card = adopt(find(".card", stage));
     at = 0;
@@ -440,8 +477,14 @@
     });
   }
 
-  document.addEventListener("keydown", (event) => {
+  function active() {
+    const back = idle();
     lastActive = Date.now();
+    if (back && stage && !current()) fill();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    active();
     const opened = find("details.menu[open]");
     if (event.key === "Escape" && opened) {
       opened.open = false;
@@ -464,16 +507,16 @@
     const act = !opened && KEYS[event.key];
     if (act) { event.preventDefault(); act(); }
   });
-  for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, () => { lastActive = Date.now(); }, { passive: true });
+  for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, active, { passive: true });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && stage && !current()) fill(); });
 
   // Live counts, and the reminder of a break
 
   let told = null;
   async function poll() {
     if (document.hidden || !user) return;
-    const { ok, data } = await ask("/counts").catch(() => ({}));
-    if (!ok) return;
-    live(data);
+    const data = await look("/counts");
+    if (!data) return;
     if (told !== null && told !== data.waiting && page !== "work") say(`${data.waiting} comments are waiting.`);
     told = data.waiting;
   }
@@ -481,13 +524,19 @@
 
   const rest = find("#break");
   if (rest && body.dataset.break) {
-    const due = () => { if (rest.hidden && new Date() >= new Date(body.dataset.break)) rest.hidden = false; };
+    const after = Number(rest.dataset.after) * 60000;
+    const due = () => {
+      const over = Date.now() - new Date(body.dataset.break);
+      if (over < 0) return;
+      find("[data-worked]", rest).textContent = Math.floor((over + after) / 60000);
+      rest.hidden = false;
+    };
     setInterval(due, 30000);
     find("form", rest).addEventListener("submit", async (event) => {
       event.preventDefault();
       await ask("/rest", { back: location.pathname }).catch(() => {});
       rest.hidden = true;
-      body.dataset.break = "9999-01-01";
+      body.dataset.break = new Date(Date.now() + after).toISOString();
     });
   }
 

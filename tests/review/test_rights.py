@@ -36,7 +36,7 @@ def csrf(client: httpx.Client) -> str:
 SENIOR = ["/senior", "/export/decisions.jsonl", "/export/decisions.csv", "/export/statements.jsonl"]
 ADMIN = ["/people", "/audit"]
 ALL = ["/work", "/", "/bulk", "/bulk/preview", "/appeals", "/mine", "/preferences", "/help", "/comments/1", "/counts",
-       "/work/cards", *SENIOR, *ADMIN]  # fmt: skip
+       "/token", "/work/cards", *SENIOR, *ADMIN]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ALL)

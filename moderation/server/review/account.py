@@ -60,11 +60,14 @@ def set_cookie(visit: Visit, response: Response, secret: str) -> None:
 
 
 def sign_out(visit: Visit) -> Response:
-    """End the session and give back what its moderator had open."""
+    """End the session and give back what its moderator had open.
+
+    The browser keeps what is stored: that single keys are off, and decisions that wait for a connection, which are
+    sent when the same moderator signs in again. Pages are not kept (`no-store`).
+    """
     visit.store.people.sign_out(visit.secret)
     response = visit.go("/sign-in")
     response.delete_cookie(visit.cookie, path="/", httponly=True, samesite="lax", secure=visit.secure)
-    response.headers["clear-site-data"] = '"storage"'
     return response
 
 

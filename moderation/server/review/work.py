@@ -36,6 +36,7 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/work/hold", Door(room, hold), methods=["POST"]),
         Route("/work/release", Door(room, release), methods=["POST"]),
         Route("/counts", Door(room, counts), methods=["GET"]),
+        Route("/token", Door(room, token), methods=["GET"]),
         Route("/comments/{ref}/decide", Door(room, decide), methods=["POST"]),
         Route("/comments/{ref}/skip", Door(room, skip), methods=["POST"]),
         Route("/decisions/{ref}/undo", Door(room, undo), methods=["POST"]),
@@ -61,6 +62,8 @@ def work(visit: Visit) -> Response:
 def cards(visit: Visit) -> Response:
     """Return the comments that the script is to have ready; they are claimed for who asks."""
     query = visit.request.query_params
+    if query.get("user", visit.name) != visit.name:  # signed in in another tab; these claims would be hidden from them
+        return visit.json({"error": "Somebody else is signed in."}, 401)
     choice = Choice.read(query, visit.user.preferences.order)
     wanted = query.get("hold", str(AHEAD))
     many = min(int(wanted), MOST) if wanted.isdecimal() and len(wanted) < 4 else AHEAD
@@ -95,6 +98,12 @@ def release(visit: Visit) -> Response:
 def counts(visit: Visit) -> Response:
     """Return how much there is to do."""
     return visit.json(status(visit))
+
+
+def token(visit: Visit) -> Response:
+    """Return who is signed in, and the token of their forms, for a page that was loaded in an earlier session."""
+    assert visit.session is not None
+    return visit.json({"user": visit.name, "csrf": visit.session.csrf})
 
 
 def status(visit: Visit) -> dict[str, Any]:

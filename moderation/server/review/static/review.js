@@ -14,12 +14,28 @@
     const options = { headers: { accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
     if (fields) {
       options.method = "POST";
-      options.keepalive = true; // a decision arrives also when the page is closed at once
       options.body = new URLSearchParams({ ...fields, csrf: body.dataset.csrf });
+      // A decision arrives also when the page is closed at once; browsers allow that for 64 KiB in all.
+      options.keepalive = String(options.body).length < 10000;
     }
     const response = await fetch(url, options);
-    const data = (response.headers.get("content-type") || "").includes("json") ? await response.json() : {};
-    return { ok: response.ok, status: response.status, data };
+    const ours = !response.redirected && (response.headers.get("content-type") || "").includes("json");
+    const answer = { ok: ours && response.ok, status: response.status, ours, data: ours ? await response.json() : {} };
+    if (!fields || answer.status !== 403) return answer;
+    // Somebody signed in anew in another tab: if it is who this page is for, the page goes on with the new session.
+    const { ok, data } = await ask("/token");
+    if (ok && data.user !== user) return { ...answer, status: 401 };
+    if (!ok || data.csrf === body.dataset.csrf) return answer;
+    body.dataset.csrf = data.csrf;
+    for (const field of all("input[name=csrf]")) field.value = data.csrf;
+    return ask(url, fields);
+  }
+
+  let out = null;
+  function signedOut() {
+    if (out?.isConnected) return;
+    const back = encodeURIComponent(location.pathname + location.search);
+    out = toast("You are signed out. Sign in again: what you decided is kept and will be sent.", { bad: true, href: `/sign-in?next=${back}` });
   }
 
   function say(words) {
@@ -53,6 +69,7 @@
   }
 
   function live(data) {
+    if ("waiting" in data) waiting = data.waiting;
     for (const [name, value] of Object.entries(data)) {
       if (typeof value !== "number") continue;
       for (const place of all(`[data-count="${name}"]`)) {
@@ -61,6 +78,39 @@
       }
       for (const place of all(`[data-live="${name}"]`)) place.textContent = value.toLocaleString("en").replaceAll(",", "\u202f");
     }
+  }
+
+  // What the page asks for by itself: its moderator is told when there is no answer
+
+  let trouble = "", waiting = null;
+
+  async function look(url, fields) {
+    const { ok, status, data } = await ask(url, fields).catch(() => ({}));
+    const was = trouble;
+    trouble = ok ? "" : status === 401 ? "out" : "silent";
+    if (trouble === "out" && was !== "out") signedOut();
+    if (ok) live(data);
+    vacant();
+    return ok ? data : null;
+  }
+
+  function vacant() {
+    const box = stage && find(".empty", stage);
+    if (!box || page !== "work") return;
+    const fine = find("#empty").content.firstElementChild.cloneNode(true), others = find("[data-others]", fine);
+    if (others && waiting !== null) {
+      others.hidden = waiting <= flying().length;
+      find("[data-none]", fine).hidden = !others.hidden;
+    }
+    const passed = open().length;
+    const words = {
+      out: ["You are signed out", "Sign in again to get comments."],
+      silent: ["The queue does not answer", "It is asked again every few seconds."],
+    }[trouble] || (passed ? ["Nothing else is waiting", "What you passed is still open with you: press k to go back."] : null);
+    if (words) [find("h2", fine).textContent, find("p", fine).textContent] = words;
+    if (fine.innerHTML === box.innerHTML) return;
+    box.innerHTML = fine.innerHTML;
+    say(find("h2", box).textContent);
   }
 
   // Decisions on their way: shown as done at once, sent until the server has them, also after a reload
@@ -74,17 +124,16 @@
     for (let wait = 500; ; wait = Math.min(wait * 2, 30000)) {
       let answer = null;
       try { answer = await ask(entry.url, entry.fields); } catch { /* no connection */ }
-      if (answer && ![401, 502, 503, 504].includes(answer.status)) { // 502, 504: a proxy whose server is starting anew
+      // 502, 504: a proxy whose server is starting anew; what is not ours may be the sign-in page of a public network
+      if (answer && answer.ours && ![401, 502, 503, 504].includes(answer.status)) {
         pending = pending.filter((one) => one !== entry);
         keep();
         return answer;
       }
-      if (answer && answer.status === 401) {
-        toast("You are signed out. Sign in again: your last decision is kept and will be sent.", { bad: true, href: "/sign-in?next=/work" });
-        return answer;
-      }
-      if (wait === 500) say("A decision waits for the connection.");
-      if (wait === 2000) toast("No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
+      const away = answer && answer.status === 401;
+      if (away && wait === 500) signedOut();
+      else if (wait === 500) say("A decision waits for the connection.");
+      if (!away && wait === 2000) toast("No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
       await new Promise((go) => setTimeout(go, wait));
     }
   }
@@ -98,7 +147,7 @@
 
   for (const entry of [...pending]) deliver(entry).then((answer) => {
     if (answer.ok) toast("A decision from before was sent.");
-    else if (answer.status !== 401) toast(`A decision from before could not be kept: ${answer.data.error || answer.status}`, { bad: true });
+    else toast(`A decision from before could not be kept: ${answer.data.error || answer.status}`, { bad: true });
   });
   addEventListener("beforeunload", (event) => { if (pending.length) event.preventDefault(); });
 
@@ -108,10 +157,19 @@
   let at = -1, filling = null, lastActive = Date.now();
   const current = () => cards[at];
   const open = () => cards.filter((card) => card.state === "open");
+  const flying = () => cards.filter((card) => card.flying); // decided here, and the server has not answered yet
   const made = []; // decisions of this page, latest last
 
   function adopt(element) {
-    const card = { ref: element.dataset.ref, element, state: "open", sending: null };
+    const card = { ref: element.dataset.ref, element, state: "open", sending: null, flying: false };
+    const old = cards.findIndex((one) => one.ref === card.ref); // it came back: edited, or given back by a colleague
+    if (old >= 0 && old === at) {
+      cards[at] = card;
+      show(at);
+      return card;
+    }
+    if (old >= 0) cards.splice(old, 1);
+    if (old >= 0 && old < at) at -= 1;
     cards.push(card);
     return card;
   }
@@ -128,7 +186,8 @@
     } else {
       stage.replaceChildren(find("#empty").content.cloneNode(true));
       find(".empty", stage).focus({ preventScroll: true });
-      say("Nothing is waiting.");
+      say(find("h2", stage).textContent);
+      vacant();
     }
     scrollTo(0, 0);
     fill();
@@ -152,14 +211,16 @@
     if (page !== "work" || filling) return filling;
     const ahead = cards.slice(at + 1).filter((card) => card.state === "open").length;
     if (ahead >= 2 && current()) return null;
-    const hold = Math.min(open().length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
-    const known = cards.filter((card) => card.state !== "undone").map((card) => card.ref).join(",");
-    filling = ask(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}`).then(({ ok, data }) => {
-      if (!ok) return;
-      live(data);
+    // The server counts what this moderator holds, also that on which a decision is on its way.
+    const mine = [...open(), ...flying()];
+    if (mine.length >= 12) return null;
+    const hold = Math.min(mine.length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
+    const known = mine.map((card) => card.ref).join(",");
+    filling = look(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}&user=${encodeURIComponent(user)}`).then((data) => {
+      if (!data) return;
       const none = !current(); // asked before cards are adopted: one of them takes the place that is open
       for (const { ref, html } of data.cards) {
-        if (cards.some((card) => card.ref === String(ref) && card.state === "open")) continue;
+        if ([...open(), ...flying()].some((card) => card.ref === String(ref))) continue;
         const holder = document.createElement("template");
         holder.innerHTML = html;
         adopt(find(".card", holder.content));
@@ -171,7 +232,8 @@
   }
 
   function next() {
-    const place = cards.findIndex((card, n) => n > at && card.state === "open");
+    let place = cards.findIndex((card, n) => n > at && card.state === "open");
+    if (place < 0) place = cards.findIndex((card) => card.state === "open"); // one that was passed
     if (place >= 0) return show(place);
     at = cards.length;
     return show(at);
@@ -196,15 +258,22 @@
     const fields = { ...Object.fromEntries(new FormData(form)), ...extra };
     delete fields.csrf; delete fields.key; delete fields.back;
     card.state = DONE[act];
+    card.flying = true;
     for (const menu of all("details.menu", card.element)) menu.open = false;
     card.sending = send(form.getAttribute("action"), fields).then((answer) => settle(card, act, answer));
     if (act !== "skip") made.push(card);
     if (page === "work") next();
   }
 
-  function settle(card, act, { ok, status, data }) {
+  function settle(card, act, answer) {
+    card.flying = false;
+    land(card, act, answer);
+    vacant();
+    if (!current()) fill();
+  }
+
+  function land(card, act, { ok, status, data }) {
     if (!ok) {
-      if (status === 401) return;
       card.state = status === 400 ? "open" : "gone";
       card.why = data.error || `Error ${status}`;
       if (made.includes(card)) made.splice(made.indexOf(card), 1);
@@ -231,24 +300,28 @@
     if (made.includes(card)) made.splice(made.indexOf(card), 1);
     if (card.sending) await card.sending;
     if (!card.decision) return undefined;
+    card.flying = true;
     const { ok, data } = await send(`/decisions/${card.decision}/undo`, {});
+    card.flying = false;
     if (!ok) return toast(`Not undone: ${data.error}.`, { bad: true });
     live(data);
-    card.state = "open";
+    const now = cards.find((one) => one.ref === card.ref); // another, if the comment came back meanwhile
+    now.state = "open";
     card.decision = null;
     toast(`Undone. #${card.ref} is open again.`);
     await ask("/work/hold", { refs: card.ref });
-    return show(cards.indexOf(card));
+    return show(cards.indexOf(now));
   }
 
   // Claims: prolonged while somebody works, given back when the page is left
 
+  const idle = () => Date.now() - lastActive > 240000; // nobody is there: what they held is for others
+
   async function hold() {
-    if (page !== "work" || document.hidden || Date.now() - lastActive > 240000 || !open().length) return;
+    if (document.hidden || idle() || !open().length) return;
     const refs = open().map((card) => card.ref);
-    const { ok, data } = await ask("/work/hold", { refs: refs.join(",") }).catch(() => ({}));
-    if (!ok) return;
-    live(data);
+    const data = await look("/work/hold", { refs: refs.join(",") });
+    if (!data) return;
     for (const card of open()) {
       if (!(card.ref in data.lost)) continue;
       card.state = "gone";
@@ -261,30 +334,43 @@
 
   function leave() {
     // Comments that are on their way here would stay claimed: the next page of this tab gives all back.
-    try { if (filling) sessionStorage.setItem(left, "yes"); } catch { /* the claims expire */ }
+    try { if (filling) sessionStorage.setItem(left, user); } catch { /* the claims expire */ }
     const refs = open().map((card) => card.ref);
     if (refs.length) navigator.sendBeacon("/work/release", new URLSearchParams({ refs: refs.join(","), csrf: body.dataset.csrf }));
   }
 
   function giveBack() {
     try { if (!sessionStorage.getItem(left)) return; } catch { return; }
-    const done = () => sessionStorage.removeItem(left);
-    if (page === "work") done();
-    else setTimeout(() => ask("/work/release", { all: "yes" }).then(done, () => {}), 300); // else the next page tries
+    const whose = sessionStorage.getItem(left), done = () => sessionStorage.removeItem(left);
+    if (page === "work" || whose !== user) { done(); return; }
+    // Not when another tab works: it gets these comments with its next ones, and all of its own would go with them.
+    let others = false;
+    tabs.addEventListener("message", ({ data }) => { if (data === "here") others = true; });
+    tabs.postMessage("who works?");
+    setTimeout(() => (others ? done() : ask("/work/release", { all: "yes" }).then(done, () => {})), 300); // else the next page tries
   }
+
+  const tabs = user && new BroadcastChannel(`moderation-${user}`);
   if (user) giveBack();
+
+  function keepHold() {
+    setTimeout(hold, 1500); // the page before, or a reload, gave the claims back just now
+    setInterval(hold, 60000);
+    addEventListener("pagehide", leave);
+    tabs.addEventListener("message", ({ data }) => { if (data === "who works?" && open().length) tabs.postMessage("here"); });
+  }
 
   if (stage && page === "work") {
     const first = find(".card", stage);
     if (first) { adopt(first); at = 0; } else at = 0;
     fill();
-    setTimeout(hold, 1500); // a reload gave the claims back just now
-    setInterval(hold, 60000);
-    addEventListener("pagehide", leave);
-    setInterval(() => { if (!current()) fill(); }, 15000);
+    keepHold();
+    setInterval(() => { if (!current() && !document.hidden && !idle()) fill(); }, 15000);
   } else if (stage && find(".card", stage)) {
-    adopt(find(".card", stage));
+    const card = adopt(find(".card", stage));
     at = 0;
+    // What may be decided here and waits was claimed for this page.
+    if (page === "comment" && find(".acts", card.element) && !find("[name=revise]", card.element)) keepHold();
   }
 
   // Highlights
@@ -391,8 +477,14 @@
     });
   }
 
-  document.addEventListener("keydown", (event) => {
+  function active() {
+    const back = idle();
     lastActive = Date.now();
+    if (back && stage && !current()) fill();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    active();
     const opened = find("details.menu[open]");
     if (event.key === "Escape" && opened) {
       opened.open = false;
@@ -415,16 +507,16 @@
     const act = !opened && KEYS[event.key];
     if (act) { event.preventDefault(); act(); }
   });
-  for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, () => { lastActive = Date.now(); }, { passive: true });
+  for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, active, { passive: true });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && stage && !current()) fill(); });
 
   // Live counts, and the reminder of a break
 
   let told = null;
   async function poll() {
     if (document.hidden || !user) return;
-    const { ok, data } = await ask("/counts").catch(() => ({}));
-    if (!ok) return;
-    live(data);
+    const data = await look("/counts");
+    if (!data) return;
     if (told !== null && told !== data.waiting && page !== "work") say(`${data.waiting} comments are waiting.`);
     told = data.waiting;
   }
@@ -432,13 +524,19 @@
 
   const rest = find("#break");
   if (rest && body.dataset.break) {
-    const due = () => { if (rest.hidden && new Date() >= new Date(body.dataset.break)) rest.hidden = false; };
+    const after = Number(rest.dataset.after) * 60000;
+    const due = () => {
+      const over = Date.now() - new Date(body.dataset.break);
+      if (over < 0) return;
+      find("[data-worked]", rest).textContent = Math.floor((over + after) / 60000);
+      rest.hidden = false;
+    };
     setInterval(due, 30000);
     find("form", rest).addEventListener("submit", async (event) => {
       event.preventDefault();
       await ask("/rest", { back: location.pathname }).catch(() => {});
       rest.hidden = true;
-      body.dataset.break = "9999-01-01";
+      body.dataset.break = new Date(Date.now() + after).toISOString();
     });
   }
 

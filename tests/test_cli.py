@@ -187,6 +187,22 @@ def test_output_to_a_pipe_and_with_the_old_permissions(tmp_path: Path) -> None:
     assert private.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("comments.csv.jsonl", b"{"),
+        ("comments.parquet.csv.gz", b"id,"),
+        ("comments.csv.parquet", b"PAR1"),
+        ("2026.csv.d", b"{"),
+    ],
+)
+def test_the_last_ending_says_the_form(name: str, head: bytes, tmp_path: Path) -> None:
+    run("score", "-o", tmp_path / name, stdin=b"hello\n")
+    data = (tmp_path / name).read_bytes()
+    found = gzip.decompress(data) if name.endswith(".gz") else data
+    assert found.startswith(head)
+
+
 def test_the_table_names_comments_by_their_id() -> None:
     out, _ = run("score", "-f", "csv", "--to", "table", stdin=b"comment_id,body\nc77,you idiot\n")
     assert "#c77" in out

@@ -235,13 +235,14 @@ def _labels(given: str | None, scorer: Scorer) -> list[str] | None:
 
 
 def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
+    from moderation.formats.packing import PACKED
+
     if to is not OutputFormat.auto:
         return to
     if output is None:
         return OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl
-    if ".parquet" in output.suffixes:
-        return OutputFormat.parquet
-    return OutputFormat.csv if ".csv" in output.suffixes else OutputFormat.jsonl
+    ending = (output.with_suffix("") if output.suffix in PACKED else output).suffix
+    return {".parquet": OutputFormat.parquet, ".csv": OutputFormat.csv}.get(ending, OutputFormat.jsonl)
 
 
 def inputs_of(inputs: list[Path], form: InputFormat) -> list[_Source]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -31,7 +32,7 @@ def in_order(scored: Iterable[Scored]) -> Iterator[Iterator[bytes]]:
     The lines wait in a temporary file, so that memory holds only about 50 bytes a row.
     """
     first, second, places = array("d"), array("d"), array("q")
-    with tempfile.TemporaryFile() as waiting:
+    with _waiting_room() as waiting:
         at = 0
         for part in scored:
             waiting.write(part.lines)
@@ -53,11 +54,11 @@ def _line_at(file: IO[bytes], place: int) -> bytes:
 @contextmanager
 def spooled(scored: Iterable[Scored]) -> Iterator[IO[bytes]]:
     """Give all lines in a temporary file that can be read more than once."""
-    with tempfile.TemporaryFile() as waiting:
+    with _waiting_room() as waiting:
         for part in scored:
             waiting.write(part.lines)
         waiting.seek(0)
-        yield cast(IO[bytes], waiting)
+        yield waiting
 
 
 def write_csv(lines: Iterable[bytes], out: IO[bytes], labels: Sequence[str]) -> None:
@@ -66,7 +67,6 @@ def write_csv(lines: Iterable[bytes], out: IO[bytes], labels: Sequence[str]) -> 
     Input columns with a name of ours get ``input_`` before it.
     """
     import csv
-    import io
 
     with _flat(lines, labels) as (columns, records):
         text = io.TextIOWrapper(out, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
@@ -92,7 +92,7 @@ def _flat(lines: Iterable[bytes], labels: Sequence[str]) -> Iterator[tuple[dict[
     added = {f"score_{label}": "float" for label in labels}
     added |= dict.fromkeys(("action", "label", "model", "error"), "text")
     columns: dict[str, str] = {}
-    with tempfile.TemporaryFile() as waiting:
+    with _waiting_room() as waiting:
         for line in lines:
             flat = _flatten(json.loads(line), added)
             for name, value in flat.items():
@@ -121,9 +121,61 @@ def _flatten(record: dict[str, Any], added: Iterable[str]) -> dict[str, Any]:
     return flat
 
 
+@contextmanager
+def writing(name: Path | str) -> Iterator[None]:
+    """Turn what goes wrong while something is written into an `InputError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{name}: cannot be written: {error.strerror or error}") from error
+
+
+class Named(io.RawIOBase):
+    """A stream without a buffer whose failing writes are `InputError`s with its name; closing it leaves it open."""
+
+    def __init__(self, stream: IO[bytes], name: Path | str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def readable(self) -> bool:
+        return self._stream.readable()
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._stream.seekable()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def seek(self, place: int, whence: int = 0, /) -> int:
+        return self._stream.seek(place, whence)
+
+    def readinto(self, buffer: Any, /) -> int:
+        count: int = cast(Any, self._stream).readinto(buffer)
+        return count
+
+    def write(self, data: Any, /) -> int:
+        with writing(self._name):
+            return self._stream.write(data)
+
+
+@contextmanager
+def _waiting_room() -> Iterator[IO[bytes]]:
+    """Give a temporary file to write to, and to read from after a `seek`."""
+    name = f"temporary file in {tempfile.gettempdir()}"
+    with tempfile.TemporaryFile(buffering=0) as raw, io.BufferedRandom(Named(raw, name)) as file:
+        yield cast(IO[bytes], file)
+
+
 def is_regular(path: Path) -> bool:
     """Say whether a name stands for a file that can appear whole: no pipe and no device."""
-    return not path.exists() or path.is_file()
+    with writing(path):
+        return not path.exists() or path.is_file()
 
 
 @contextmanager
@@ -132,35 +184,37 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
     What is no regular file (a pipe, a device) is written to directly. Raises `InputError` when it cannot be written.
     """
-    path = path.resolve()
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder")
+    # What stands behind /dev/stdout or /dev/fd/63 need not have a name that could be opened.
+    regular = is_regular(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the name of a file")
-    try:
-        with _renamed(path) if is_regular(path) else _direct(path) as out:
-            yield out
-    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _direct(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("wb") as out:
+    with _renamed(path.resolve(), path.suffix) if regular else _direct(path) as out:
         yield out
 
 
 @contextmanager
-def _renamed(path: Path) -> Iterator[IO[bytes]]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+def _direct(path: Path) -> Iterator[IO[bytes]]:
+    with writing(path):
+        raw = path.open("wb", buffering=0)
+    with raw, io.BufferedWriter(Named(raw, path)) as out:
+        yield cast(IO[bytes], out)
+
+
+@contextmanager
+def _renamed(path: Path, ending: str) -> Iterator[IO[bytes]]:
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder")
+    with writing(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as raw:
-            with packing_writer(raw, path.suffix) as out:
+        with os.fdopen(handle, "wb", buffering=0) as raw:
+            with io.BufferedWriter(Named(raw, path)) as plain, packing_writer(cast(IO[bytes], plain), ending) as out:
                 yield out
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.chmod(name, path.stat().st_mode if path.exists() else 0o666 & ~umask())
-        os.replace(name, path)
+            with writing(path):
+                os.fsync(raw.fileno())
+        with writing(path):
+            os.chmod(name, path.stat().st_mode if path.exists() else 0o666 & ~umask())
+            os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 
 from moderation.batch import Chunk, Scored, Totals
 from moderation.errors import InputError
-from moderation.output import umask
+from moderation.output import umask, writing
 
 try:
     import fcntl
@@ -51,10 +51,8 @@ class Partial:
         """What happened so far, in an earlier run too."""
         self._resumed = resume and self.path.exists()
         self._done: list[dict[str, Any]] = []
-        try:
+        with writing(self.target):
             self._open(json.loads(json.dumps(about)))
-        except OSError as error:
-            raise InputError(f"{self.target}: cannot be written: {error.strerror}") from error
 
     def _open(self, about: dict[str, Any]) -> None:
         if not self.target.parent.is_dir():
@@ -121,12 +119,13 @@ class Partial:
 
     def add(self, scored: Scored) -> None:
         """Write the next chunk's lines, then note them."""
-        self._file.write(scored.lines)
-        self._file.flush()
-        self.totals.add(scored.totals)
         note = {"read": scored.read, "size": len(scored.lines), "written": scored.written}
-        self._notes.write(json.dumps(note | {"totals": asdict(scored.totals)}) + "\n")
-        self._notes.flush()
+        with writing(self.target):
+            self._file.write(scored.lines)
+            self._file.flush()
+            self.totals.add(scored.totals)
+            self._notes.write(json.dumps(note | {"totals": asdict(scored.totals)}) + "\n")
+            self._notes.flush()
 
     def reader(self) -> IO[bytes]:
         """Return the partial file from its beginning, for an output that is made of the whole."""
@@ -135,11 +134,12 @@ class Partial:
 
     def publish(self) -> None:
         """Let the partial file become the target."""
-        os.fsync(self._file.fileno())
-        mode = self.target.stat().st_mode if self.target.exists() else 0o666 & ~umask()
-        os.chmod(self.path, mode)
-        with self._last():
-            os.replace(self.path, self.target)
+        with writing(self.target):
+            os.fsync(self._file.fileno())
+            mode = self.target.stat().st_mode if self.target.exists() else 0o666 & ~umask()
+            os.chmod(self.path, mode)
+            with self._last():
+                os.replace(self.path, self.target)
 
     def discard(self) -> None:
         """Remove the partial file, for the target has been written from it or will not be."""
@@ -162,8 +162,10 @@ class Partial:
                 self.journal.unlink()
 
     def _close(self) -> None:
-        self._file.close()
-        self._notes.close()
+        # What `add` could not write is tried once more here, and was told there.
+        for file in (self._file, self._notes):
+            with suppress(OSError):
+                file.close()
 
     def _other(self, why: str) -> InputError:
         return InputError(f"{self.path}: cannot go on: {why}. Without --resume the run begins anew")

@@ -197,6 +197,87 @@ def test_output_to_a_pipe_and_with_the_old_permissions(tmp_path: Path) -> None:
     assert private.stat().st_mode & 0o777 == 0o600
 
 
+def in_bash(command: str, *, code: int = 0, cwd: Path | None = None) -> tuple[str, str]:
+    """Run a line of bash in which ``moderation`` is the program, and return what it printed."""
+    program = f"moderation() {{ {sys.executable} -W error -c 'from moderation.cli import main; main()' \"$@\"; }}\n"
+    done = subprocess.run(["bash", "-c", program + command], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="wants names in /dev")
+
+
+@on_linux
+@pytest.mark.parametrize("more", ["", "--to parquet", "--to table"])
+def test_output_to_a_pipe_by_its_name_in_dev(more: str) -> None:
+    plain, _ = in_bash(f"moderation score {SAMPLE} {more or '--to jsonl'} | base64")
+    for command in ("-o /dev/stdout | base64", "-o >(base64) | cat"):
+        out, _ = in_bash(f"moderation score {SAMPLE} {more} {command}")
+        assert out == plain
+
+
+@on_linux
+def test_output_goes_where_a_link_points(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "real" / "scored")
+    run("score", SAMPLE, "-o", "out.csv", cwd=tmp_path)
+    assert (tmp_path / "out.csv").is_symlink()
+    assert (tmp_path / "real" / "scored").read_text().startswith("id,")
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("comments.csv.jsonl", b"{"),
+        ("comments.parquet.csv.gz", b"id,"),
+        ("comments.csv.parquet", b"PAR1"),
+        ("2026.csv.d", b"{"),
+    ],
+)
+def test_the_last_ending_says_the_form(name: str, head: bytes, tmp_path: Path) -> None:
+    run("score", "-o", tmp_path / name, stdin=b"hello\n")
+    data = (tmp_path / name).read_bytes()
+    found = gzip.decompress(data) if name.endswith(".gz") else data
+    assert found.startswith(head)
+
+
+@on_linux
+@pytest.mark.parametrize("to", ["jsonl", "csv", "parquet", "table"])
+def test_a_full_disk_is_one_sentence(to: str) -> None:
+    command = f"moderation score {SAMPLE} --to {to}"
+    _, err = in_bash(f"{command} -o /dev/full", code=2)
+    assert err == "error: /dev/full: cannot be written: No space left on device\n"
+    _, err = in_bash(f"{command} > /dev/full", code=2)
+    assert err == "error: standard output: cannot be written: No space left on device\n"
+
+
+@on_linux
+@pytest.mark.parametrize("command", ["explain hello", "explain hello --json", "model", "extract PAGE"])
+def test_a_full_standard_output_is_one_sentence(command: str) -> None:
+    page = ROOT / "tests" / "pages" / "orchard.html"
+    _, err = in_bash(f"moderation {command.replace('PAGE', str(page))} > /dev/full", code=2)
+    assert err == "error: standard output: cannot be written: No space left on device\n"
+
+
+@on_linux
+@pytest.mark.parametrize("output", ["out.jsonl", "out.csv.gz", "out.parquet --sort abuse", "out.txt --to table"])
+def test_a_disk_that_fills_up_is_one_sentence(output: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("".join(f"comment {os.urandom(30).hex()}\n" for _ in range(500)))
+    _, err = in_bash(f"ulimit -f 4; moderation score in.txt -o {output}", code=2, cwd=tmp_path)
+    # The one that keeps lines for a while, or for sorting, may be the first that does not fit.
+    assert err.startswith((f"error: {tmp_path / output.split()[0]}", "error: temporary file in "))
+    assert err.endswith(": cannot be written: File too large\n")
+    assert not (tmp_path / output.split()[0]).exists()
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
+    for name in ("x" * 300, f"{'x' * 300}.csv"):
+        _, err = run("score", "-o", name, stdin=b"hello\n", cwd=tmp_path, code=2)
+        assert "cannot be written: File name too long" in err
+
+
 def test_the_table_names_comments_by_their_id() -> None:
     out, _ = run("score", "-f", "csv", "--to", "table", stdin=b"comment_id,body\nc77,you idiot\n")
     assert "#c77" in out

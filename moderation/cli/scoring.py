@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -235,13 +234,14 @@ def _labels(given: str | None, scorer: Scorer) -> list[str] | None:
 
 
 def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
+    from moderation.formats.packing import PACKED
+
     if to is not OutputFormat.auto:
         return to
     if output is None:
         return OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl
-    if ".parquet" in output.suffixes:
-        return OutputFormat.parquet
-    return OutputFormat.csv if ".csv" in output.suffixes else OutputFormat.jsonl
+    ending = (output.with_suffix("") if output.suffix in PACKED else output).suffix
+    return {".parquet": OutputFormat.parquet, ".csv": OutputFormat.csv}.get(ending, OutputFormat.jsonl)
 
 
 def inputs_of(inputs: list[Path], form: InputFormat) -> list[_Source]:
@@ -316,31 +316,36 @@ def _raw(path: Path | None) -> BinaryIO:
 
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
-    """Give standard output for bytes; a reader that goes away ends the process silently."""
-    # With PYTHONUNBUFFERED the stream is raw, and a raw write may stop half-way without saying so.
-    raw = sys.stdout.buffer
-    out = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
+    """Give standard output for bytes; a reader that goes away ends the process silently.
+
+    Raises `InputError` when it cannot be written.
+    """
+    from moderation.output import Named
+
+    # A buffer of our own: what could not be written does not stay in Python's, to be tried again at the exit. With
+    # PYTHONUNBUFFERED there is none, and a write without a buffer may stop half-way without saying so.
+    sys.stdout.flush()
+    stream = sys.stdout.buffer
+    out = io.BufferedWriter(Named(getattr(stream, "raw", stream), "standard output"))
     try:
         yield out
         out.flush()
-    except BrokenPipeError:
-        # The reader went away (`| head`); point the descriptor elsewhere so that the exit stays silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except InputError as error:
+        if not isinstance(error.__cause__, BrokenPipeError):
+            raise
+        sys.exit(141)  # the reader went away (`| head`)
     finally:
-        if isinstance(out, io.BufferedWriter) and out is not raw:
-            out.detach()
+        with suppress(InputError):
+            out.close()
 
 
 @contextmanager
-def _text_output(output: Path | None) -> Iterator[TextIO]:
+def _text_output(output: Path | None = None) -> Iterator[TextIO]:
     from moderation.output import whole_file
 
-    if output is None:
-        yield sys.stdout
-        return
-    with whole_file(output) as raw:
-        text = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+    encoding, errors = ("utf-8", "strict") if output else (sys.stdout.encoding, sys.stdout.errors)
+    with whole_file(output) if output else standard_output() as raw:
+        text = io.TextIOWrapper(raw, encoding=encoding, errors=errors, write_through=True)
         yield text
         text.detach()
 
@@ -399,10 +404,12 @@ def explain(
         probabilities = {label: result.probabilities[label] for label in chosen}
         decision = {label: explanation.decision[label] for label in chosen}
         intercept = {label: explanation.intercept[label] for label in chosen}
-        typer.echo(json.dumps({"model": scorer.model_id, "scores": probabilities, "decision": decision,
-                               "intercept": intercept, "spans": spans}))  # fmt: skip
+        found = {"model": scorer.model_id, "scores": probabilities, "decision": decision, "intercept": intercept}
+        with _text_output() as out:
+            out.write(json.dumps(found | {"spans": spans}) + "\n")
         return
-    terminal.print_explanation(text, result, explanation, chosen, most, sys.stdout)
+    with _text_output() as out:
+        terminal.print_explanation(text, result, explanation, chosen, most, out)
 
 
 def model(
@@ -414,4 +421,5 @@ def model(
     from moderation.passport import describe
 
     manifest = load_bundle(bundle).manifest
-    typer.echo(json.dumps(manifest, indent=1) if as_json else describe(manifest))
+    with _text_output() as out:
+        out.write((json.dumps(manifest, indent=1) if as_json else describe(manifest)) + "\n")

@@ -15,6 +15,7 @@ from moderation.comment import Comment, Score, Verdict
 from moderation.intake import heaviest, make_demo
 from moderation.policy import Policy
 from moderation.queue import Incoming, Store, load_reasons
+from moderation.queue.names import shortened
 from moderation.queue.statements import territory
 from moderation.scorer import Scorer
 from moderation.server import _queue_openapi, intake, review
@@ -82,7 +83,7 @@ def into_queue(store: Store, scorer: Scorer, policy: Policy, site: str) -> OnSco
 
     def put(comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
         found = (
-            Incoming(comment, score, verdict, policy.severity(score), partial(heaviest, scorer, comment))
+            Incoming(shortened(comment), score, verdict, policy.severity(score), partial(heaviest, scorer, comment))
             for comment, score, verdict in zip(comments, scores, verdicts, strict=True)
         )
         store.arrivals.put(found, site=site)

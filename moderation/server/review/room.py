@@ -257,6 +257,9 @@ def failed(visit: Visit, error: ModerationError) -> Response:
         logger.warning("forbidden", extra={"what": what})
     headers = {"retry-after": "2"} if error.status == 503 else {}
     detail = str(error) if error.status != 500 else "the server could not do this; its log has the place"
+    if isinstance(error, StoreError):
+        logger.error("the database cannot be used", extra={"error": frames(error), "detail": detail})
+        detail = error.public
     try:
         if visit.scripted:
             response = visit.json({"error": detail, "by": getattr(error, "by", None)}, error.status)

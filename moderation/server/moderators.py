@@ -23,6 +23,9 @@ from moderation.server.app import create_app
 from moderation.server.service import OnScored
 from moderation.server.settings import Settings
 
+SENDER_SECONDS = 5.0
+"""How long a server that ends waits for a webhook's receiver to answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
@@ -104,7 +107,7 @@ def _with_queue(inner, store: Store):  # type: ignore[no-untyped-def]
                 yield
         finally:
             stop.set()
-            await to_thread.run_sync(sender.join)
+            await to_thread.run_sync(sender.join, SENDER_SECONDS)  # an event that it is at is sent again another time
             store.close()
 
     return lifespan

@@ -225,6 +225,17 @@ def test_an_admin_keeps_accounts_and_tokens(client: httpx.Client, site: Site) ->
     assert "user added" in client.get("/audit").text
 
 
+def test_an_admin_does_not_lock_themselves_out(client: httpx.Client) -> None:
+    sign_in(client, "root")
+    row = re.search(r'<th scope="row"><bdi>root</bdi>.*?</tr>', client.get("/people").text, re.DOTALL)
+    assert row is not None and "<button" not in row[0] and 'href="/preferences"' in row[0]
+    answer = client.post("/people/change", data={"csrf": csrf(client), "name": "root", "what": "password"})
+    assert answer.status_code == 409 and "under Preferences" in answer.text
+    assert client.get("/people").status_code == 200
+    with httpx.Client(base_url=client.base_url) as other:
+        assert sign_in(other, "root").status_code == 303
+
+
 def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site: Site) -> None:
     sign_in(client, "ada")
     new = {"csrf": csrf(client), "new": "another long password", "again": "another long password"}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from moderation import Policy, Scorer
 from moderation.comment import Comment
 from moderation.errors import InputError
 from moderation.queue import Intake, Ruling
 from moderation.server.review.bulk import packed, unpacked
 from moderation.server.review.room import own_path
-from tests.review.conftest import PASSWORD, Site
+from tests.queue.conftest import Clock
+from tests.review.conftest import PASSWORD, Site, open_store, serve
 
 
 @pytest.fixture
@@ -122,6 +125,21 @@ def test_no_way_to_another_site(client: httpx.Client, where: str) -> None:
     assert own_path(where) is None
     answer = client.post("/sign-in", data={"name": "ada", "password": PASSWORD, "next": where})
     assert answer.headers["location"] == "/work"
+
+
+def test_what_the_script_asks_by_itself_keeps_no_session_alive(tmp_path: Path, shipped: Scorer, policy: Policy) -> None:
+    clock = Clock()
+    with open_store(tmp_path / "queue.db", now=clock) as store:
+        for site in serve(store, shipped, policy):
+            with httpx.Client(base_url=site.url, headers={"accept": "application/json"}) as client:
+                sign_in(client, "ada")
+                clock.forward(minutes=90)
+                assert client.get("/mine", headers={"accept": "text/html"}).status_code == 200
+                for _ in range(7):
+                    assert client.get("/counts").status_code == client.get("/work/cards").status_code == 200
+                    clock.forward(minutes=17)
+                clock.forward(minutes=2)
+                assert client.get("/counts").status_code == 401
 
 
 def test_sign_in_goes_to_where_one_wanted(client: httpx.Client) -> None:

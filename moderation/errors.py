@@ -103,18 +103,22 @@ class StoreError(ModerationError):
     """The queue's database cannot do its work."""
 
     exit_code = 5
+    public = "the queue's database could not do this; the log has the place"
+    """What may be said of it outside, where the database's address is nobody's business."""
 
 
 class StoreUnavailable(StoreError):
     """The database cannot be opened or reached, or was busy for too long; trying again may help."""
 
     status = 503
+    public = "the queue's database is busy or cannot be reached; try again"
 
 
 class StoreFull(StoreError):
     """The database's disk is full. Nothing of the request was written; what was acknowledged before is kept."""
 
     status = 507
+    public = "the queue's database has no room left; nothing of this was written"
 
 
 class StoreForeign(StoreError):

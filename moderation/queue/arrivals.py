@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from moderation.errors import InputError
 from moderation.queue.database import Database
+from moderation.queue.names import LONGEST_SITE, too_long
 from moderation.queue.outcome import add_to_tallies, lock, settle, tallied
 from moderation.queue.schema import articles, comments, scores, versions
 from moderation.queue.values import Arrived, Incoming, Intake
@@ -33,8 +34,8 @@ class Arrivals:
         Idempotent by site and comment id: what comes again unchanged changes nothing, and an edited text becomes a
         new version that people look at again if the policy flags it, or if they had rejected or escalated it.
         """
-        if not site:
-            raise InputError("site: expected a name, got nothing")
+        if not site or len(site) > LONGEST_SITE:
+            raise InputError(f"site: expected a name of 1 to {LONGEST_SITE} characters, got {len(site):,}")
         totals: Counter[str] = Counter()
         for chunk in _chunks(incoming):
             with self._database.write() as connection:
@@ -42,6 +43,7 @@ class Arrivals:
         return Arrived(**totals)
 
     def _put(self, connection: Connection, chunk: Sequence[Incoming], site: str, intake: Intake) -> Counter[str]:
+        self._check(connection, chunk, site)
         known = self._articles(connection, chunk, site)
         rows = [self._row(one, site, intake, known) for one in chunk]
         kept = [row for row in rows if intake.keep_passed or row["base"] == "queued"]
@@ -58,6 +60,15 @@ class Arrivals:
         if again := [(one, row) for one, row in both if one.comment.id not in fresh]:
             totals.update(self._again(connection, again, site))
         return totals
+
+    def _check(self, connection: Connection, chunk: Sequence[Incoming], site: str) -> None:
+        """Raise `InputError` for a new comment with a name too long to look it up by; older versions kept such."""
+        wrong = {one.comment.id: found for one in chunk if (found := too_long(one.comment))}
+        if not wrong:
+            return
+        known = select(comments.c.name).where(comments.c.site == site, comments.c.name.in_(list(wrong)))
+        for name in wrong.keys() - set(connection.scalars(known)):
+            raise InputError(f"comment {name[:40]!r}: {wrong[name][0]}: {wrong[name][1]}")
 
     def _articles(self, connection: Connection, chunk: Sequence[Incoming], site: str) -> dict[str, int]:
         """Return the number of each article by address (by title, where it has none), making those that are new."""

@@ -28,6 +28,9 @@ MOST = 10_000
 MOST_EARLIER = 5_000
 """Comments that an expected precision is taken from, at most: enough for an interval of about 3 points."""
 
+BULK_LOCK = 0x62756C6B
+"""First number of the advisory locks that let one request of a key act at a time on PostgreSQL."""
+
 Z95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided 95 % interval."""
 
@@ -161,6 +164,8 @@ class Bulks:
         ruling = self._desk.check(ruling)
         with self._database.write() as connection:
             user = self._desk._user(connection, moderator)
+            if key is not None and not self._database.is_sqlite:  # a double click waits for the first
+                connection.execute(select(func.pg_advisory_xact_lock(BULK_LOCK, func.hashtext(key))))
             if key is not None and (before := self._repeated(connection, key, user.id, chosen, ruling)):
                 return before
             refs = self._locked(connection, chosen, user.id, seen)

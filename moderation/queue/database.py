@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from moderation.errors import InputError, MissingExtra, StoreError, StoreForeign, StoreFull, StoreUnavailable
@@ -37,6 +37,8 @@ MIGRATION_LOCK = 0x6D6F6465
 """Number of the advisory lock that lets one process at a time bring a PostgreSQL schema up to date."""
 
 _FULL = ("53100", "SQLITE_FULL")
+_UNFIT = ("22001", "22003", "22021", "22P05", "54000", "SQLITE_TOOBIG")
+"""Too long, too large, not of the character set, or too long for an index: what was given does not fit in."""
 _BUSY = ("55P03", "40P01", "40001", "57014", "53300", "SQLITE_BUSY", "SQLITE_LOCKED")
 
 
@@ -101,11 +103,13 @@ class Database:
         except DBAPIError as error:
             raise self._translate(error) from None
 
-    def _translate(self, error: DBAPIError) -> StoreError:
+    def _translate(self, error: DBAPIError) -> StoreError | InputError:
         """Name what went wrong; the driver's own words may hold a comment's text and are left out."""
         origin: Any = error.orig
         code = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None) or ""
         named = f"{self.name}: {type(origin).__name__} {code}".rstrip()
+        if code in _UNFIT or (isinstance(error, DataError) and not code):  # the driver refuses NUL without a code
+            return InputError("expected text and numbers that the database can keep: none too long, and without NUL")
         if code.startswith(_FULL) or code == "SQLITE_IOERR_WRITE":
             return StoreFull(f"{self.name}: no room left on its disk; nothing of this was written")
         if code.startswith(_BUSY):

@@ -267,8 +267,11 @@ class People:
             note(self._database, connection, "signed_in", user_id=row.id, address=address)
         return secret, Session(_user(row), csrf, now)
 
-    def session(self, secret: str) -> Session | None:
-        """Return the session of a cookie; None when there is none, or it ended."""
+    def session(self, secret: str, *, renew: bool = True) -> Session | None:
+        """Return the session of a cookie; None when there is none, or it ended.
+
+        It counts as used by this, unless ``renew=False``.
+        """
         now = self._database.now()
         with self._database.read() as connection:
             row = connection.execute(
@@ -278,7 +281,7 @@ class People:
             ).one_or_none()
         if row is None or row.since < now - SHIFT or row.seen < now - IDLE:
             return None
-        if row.seen < now - timedelta(minutes=1):  # not a write for every page
+        if renew and row.seen < now - timedelta(minutes=1):  # not a write for every page
             with self._database.write(durable=False) as connection:
                 connection.execute(update(sessions).where(sessions.c.digest == _digest(secret)).values(seen=now))
         return Session(_user(row), row.csrf, row.since)

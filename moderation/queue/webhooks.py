@@ -40,6 +40,9 @@ LEASE = timedelta(seconds=60)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=6)
 """Waiting time after the first failure, four times as long after every further one, and the longest."""
 
+LONGEST_REST = timedelta(minutes=5)
+"""How long a receiver that failed is left alone at most; the first time `FIRST_WAIT`, then four times as long."""
+
 _LABEL = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 """A part of a host's name; underscores are not in DNS, but in many a container's name."""
 
@@ -79,6 +82,9 @@ class Webhooks:
     def __init__(self, database: Database, send: Send | None = None) -> None:
         self._database = database
         self._send = send or post
+        self._last = 0
+        self._resting: dict[int, tuple[int, datetime]] = {}
+        """Receivers that failed: how often in a row, and until when they are left alone."""
 
     def add(self, url: str, *, site: str | None = None) -> tuple[str, Webhook]:
         """Add an address; return the secret that its receiver checks signatures with, and the webhook.
@@ -122,14 +128,15 @@ class Webhooks:
             rows = connection.execute(query).all()
         return [Webhook(row.id, row.url, row.site, row.created, row.pending) for row in rows]
 
-    def deliver(self, *, limit: int = 100) -> Delivered:
+    def deliver(self, *, limit: int = 100, stop: threading.Event | None = None) -> Delivered:
         """Send what is due, each event once at most, those of one comment in their order; return what became of it.
 
         Several processes may do this at once. An event counts as arrived when the answer is 2xx; redirects are not
-        followed.
+        followed. Receivers take turns, and one that failed is left alone for a while, so that it keeps no other
+        waiting. After `stop` is set nothing more is begun.
         """
         sent = failed = 0
-        while sent + failed < limit and (row := self._next()):
+        while sent + failed < limit and not (stop and stop.is_set()) and (row := self._next()):
             body = json.dumps(row.body, separators=(",", ":")).encode()
             headers = sign(row.event, self._database.now(), body, row.secrets)
             try:
@@ -137,6 +144,7 @@ class Webhooks:
                 good, answer = 200 <= status < 300, str(status)
             except (OSError, ValueError) as error:  # a host that cannot be written as IDNA is a UnicodeError
                 good, answer = False, type(error).__name__
+            self._rest(row.webhook_id, good)
             self._keep(row.id, row.attempts, good, answer)
             sent, failed = sent + good, failed + (not good)
         return Delivered(sent, failed)
@@ -145,12 +153,25 @@ class Webhooks:
         """Deliver until `stop` is set, looking every so many seconds; a database that is away is waited for."""
         while not stop.wait(every):
             try:
-                self.deliver()
+                self.deliver(stop=stop)
             except ModerationError:
                 continue
 
     def _next(self) -> Any:
-        """Take the event that is due longest, unless an earlier one of the same comment has not arrived."""
+        """Take an event of the receiver whose turn it is, or of the next one that has any and does not rest."""
+        now = self._database.now()
+        with self._database.read() as connection:
+            query = select(webhooks.c.id).where(webhooks.c.removed.is_(None)).order_by(webhooks.c.id)
+            hooks = list(connection.scalars(query))
+        for hook in sorted(hooks, key=lambda hook: (hook <= self._last, hook)):
+            _, until = self._resting.get(hook, (0, now))
+            if until <= now and (row := self._take(hook)):
+                self._last = hook
+                return row
+        return None
+
+    def _take(self, hook: int) -> Any:
+        """Take a receiver's event that is due longest, unless an earlier one of the same comment has not arrived."""
         earlier = aliased(outbox)
         blocked = exists().where(
             earlier.c.webhook_id == outbox.c.webhook_id, earlier.c.comment_id == outbox.c.comment_id,
@@ -160,10 +181,17 @@ class Webhooks:
             now = self._database.now()
             row = connection.execute(
                 select(
-                    outbox.c.id, outbox.c.event, outbox.c.body, outbox.c.attempts, webhooks.c.url, webhooks.c.secrets
+                    outbox.c.id,
+                    outbox.c.webhook_id,
+                    outbox.c.event,
+                    outbox.c.body,
+                    outbox.c.attempts,
+                    webhooks.c.url,
+                    webhooks.c.secrets,
                 )
                 .join(webhooks, webhooks.c.id == outbox.c.webhook_id)
-                .where(outbox.c.delivered.is_(None), outbox.c.due <= now, webhooks.c.removed.is_(None), ~blocked)
+                .where(outbox.c.webhook_id == hook, outbox.c.delivered.is_(None), outbox.c.due <= now)
+                .where(webhooks.c.removed.is_(None), ~blocked)
                 .order_by(outbox.c.due, outbox.c.id)
                 .limit(1)
                 .with_for_update(skip_locked=True, of=outbox)
@@ -172,6 +200,15 @@ class Webhooks:
                 taken = update(outbox).where(outbox.c.id == row.id)
                 connection.execute(taken.values(due=now + LEASE, attempts=row.attempts + 1))
         return row
+
+    def _rest(self, hook: int, good: bool) -> None:
+        """Leave a receiver alone for a while that failed, the longer the more often it did."""
+        if good:
+            self._resting.pop(hook, None)
+            return
+        failures, _ = self._resting.get(hook, (0, None))
+        until = self._database.now() + min(LONGEST_REST, wait_after(failures))
+        self._resting[hook] = (failures + 1, until)
 
     def _keep(self, number: int, attempts: int, good: bool, answer: str) -> None:
         with self._database.write() as connection:

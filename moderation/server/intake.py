@@ -18,10 +18,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from moderation.comment import Comment
-from moderation.errors import ModerationError
+from moderation.errors import ModerationError, StoreError
 from moderation.intake import incoming
 from moderation.policy import Policy
 from moderation.queue import Intake, Store, Token
+from moderation.queue.names import too_long
 from moderation.queue.people import Scope as TokenScope
 from moderation.scorer import Scorer
 from moderation.server.answers import json_answer
@@ -136,6 +137,9 @@ def _comments(data: Any, most: int) -> tuple[str, list[Comment]]:
         if not given.id:
             path = "comment.id" if one else f"comments[{place}].id"
             raise Fault("invalid", 400, f"{path}: expected the comment's id at the site, got nothing", path=path)
+        if wrong := too_long(comments[place]):
+            path = f"comment.{wrong[0]}" if one else f"comments[{place}].{wrong[0]}"
+            raise Fault("invalid", 400, f"{path}: {wrong[1]}", path=path)
     return request.site, comments
 
 
@@ -264,5 +268,9 @@ def _fault(error: ModerationError) -> Fault:
     if error.status == 500:
         logger.error("a request failed", extra={"error": frames(error)})
         return Fault("internal", 500, "Internal error; the log has its place")
+    detail = str(error)
+    if isinstance(error, StoreError):
+        logger.error("the database cannot be used", extra={"error": frames(error), "detail": detail})
+        detail = error.public
     kind = "busy" if error.status in (503, 507) else "missing" if error.status == 404 else "invalid"
-    return Fault(kind, error.status, str(error), headers={"retry-after": "2"} if error.status == 503 else None)  # type: ignore[arg-type]
+    return Fault(kind, error.status, detail, headers={"retry-after": "2"} if error.status == 503 else None)  # type: ignore[arg-type]

@@ -15,12 +15,16 @@ from moderation.comment import Comment, Score, Verdict
 from moderation.intake import heaviest, make_demo
 from moderation.policy import Policy
 from moderation.queue import Incoming, Store, load_reasons
+from moderation.queue.names import shortened
 from moderation.queue.statements import territory
 from moderation.scorer import Scorer
 from moderation.server import _queue_openapi, intake, review
 from moderation.server.app import create_app
 from moderation.server.service import OnScored
 from moderation.server.settings import Settings
+
+SENDER_SECONDS = 5.0
+"""How long a server that ends waits for a webhook's receiver to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def into_queue(store: Store, scorer: Scorer, policy: Policy, site: str) -> OnSco
 
     def put(comments: Sequence[Comment], scores: Sequence[Score], verdicts: Sequence[Verdict]) -> None:
         found = (
-            Incoming(comment, score, verdict, policy.severity(score), partial(heaviest, scorer, comment))
+            Incoming(shortened(comment), score, verdict, policy.severity(score), partial(heaviest, scorer, comment))
             for comment, score, verdict in zip(comments, scores, verdicts, strict=True)
         )
         store.arrivals.put(found, site=site)
@@ -103,7 +107,7 @@ def _with_queue(inner, store: Store):  # type: ignore[no-untyped-def]
                 yield
         finally:
             stop.set()
-            await to_thread.run_sync(sender.join)
+            await to_thread.run_sync(sender.join, SENDER_SECONDS)  # an event that it is at is sent again another time
             store.close()
 
     return lifespan

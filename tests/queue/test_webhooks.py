@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -16,7 +20,8 @@ from moderation.errors import InputError, NotFound
 from moderation.queue import Ruling, Store
 from moderation.queue.schema import webhooks
 from moderation.queue.webhooks import sign, wait_after
-from tests.queue.conftest import PLAIN, Clock, incoming
+from tests.queue.conftest import PLAIN, Clock, furnish, incoming
+from tests.server.running import serving
 
 REJECT = Ruling("reject", reason="ABUSE", note="for colleagues only")
 
@@ -26,12 +31,14 @@ class Hook:
 
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.paths: list[str] = []
         self.status = 204
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                hook.paths.append(self.path)
                 hook.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(hook.status)
                 if hook.status == 302:
@@ -58,6 +65,23 @@ def hook() -> Iterator[Hook]:
     hook.server.shutdown()
     thread.join()
     hook.server.server_close()
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, list[socket.socket]]]:
+    """The address of a receiver that takes every connection and never answers, and its connections."""
+    listener, held = socket.create_server(("127.0.0.1", 0)), []
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                held.append(listener.accept()[0])
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/", held
+    listener.shutdown(socket.SHUT_RDWR)
+    for one in (listener, *held):
+        one.close()
 
 
 def decide(store: Store, ruling: Ruling = REJECT) -> int:
@@ -184,6 +208,74 @@ def test_running_until_it_is_stopped(filled: Store, hook: Hook) -> None:
     stop.set()
     thread.join()
     assert len(hook.got) == 1
+
+
+def test_a_receiver_that_does_not_answer_keeps_no_other_waiting(
+    filled: Store, hook: Hook, clock: Clock, silent: tuple[str, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moderation.queue.webhooks.TIMEOUT", 1.5)
+    url, tries = silent
+    filled.webhooks.add(url)
+    filled.webhooks.add(hook.url)
+    for _ in range(8):
+        decide(filled)
+    delivered = filled.webhooks.deliver()
+    assert (delivered.sent, delivered.failed, len(tries)) == (8, 1, 1)
+    for n in range(60):  # five minutes, and a decision in each
+        if not n % 12:
+            decide(filled)
+        clock.forward(seconds=5)
+        filled.webhooks.deliver()
+        assert len(hook.got) == 9 + n // 12
+    assert 2 <= len(tries) <= 5
+    assert [webhook.pending for webhook in filled.webhooks.all()] == [13, 0]
+
+
+def test_receivers_take_turns(filled: Store, hook: Hook) -> None:
+    for part in "abc":
+        filled.webhooks.add(hook.url + part)
+    for _ in range(3):
+        decide(filled)
+    told = [filled.webhooks.deliver(limit=1).sent and len(hook.got) for _ in range(10)]
+    assert told == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+    assert [path[1:] for path in hook.paths] == ["a", "b", "c"] * 3
+
+
+def test_what_was_stopped_begins_nothing_more(
+    filled: Store, silent: tuple[str, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moderation.queue.webhooks.TIMEOUT", 1.0)
+    url, tries = silent
+    for _ in range(10):
+        filled.webhooks.add(url)
+    decide(filled)
+    stop = threading.Event()
+    thread = threading.Thread(target=filled.webhooks.run, args=(stop,), kwargs={"every": 0.01})
+    thread.start()
+    while not tries:
+        time.sleep(0.01)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive() and len(tries) == 1
+
+
+def test_a_server_ends_while_a_receiver_does_not_answer(
+    tmp_path: Path, silent: tuple[str, list[socket.socket]]
+) -> None:
+    url, tries = silent
+    with Store.open(tmp_path / "queue.db") as store:
+        furnish(store)
+        store.arrivals.put([incoming(n, 0.9) for n in range(12)], site="gazette", intake=PLAIN)
+        for _ in range(3):
+            store.webhooks.add(url)
+        for _ in range(12):
+            decide(store)
+    with serving(tmp_path) as server:
+        while not tries:
+            time.sleep(0.05)
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize(

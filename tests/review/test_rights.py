@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from moderation import Policy, Scorer
 from moderation.comment import Comment
 from moderation.errors import InputError
 from moderation.queue import Intake, Ruling
 from moderation.server.review.bulk import packed, unpacked
 from moderation.server.review.room import own_path
-from tests.review.conftest import PASSWORD, Site
+from tests.queue.conftest import Clock
+from tests.review.conftest import PASSWORD, Site, open_store, serve
 
 
 @pytest.fixture
@@ -124,6 +127,21 @@ def test_no_way_to_another_site(client: httpx.Client, where: str) -> None:
     assert answer.headers["location"] == "/work"
 
 
+def test_what_the_script_asks_by_itself_keeps_no_session_alive(tmp_path: Path, shipped: Scorer, policy: Policy) -> None:
+    clock = Clock()
+    with open_store(tmp_path / "queue.db", now=clock) as store:
+        for site in serve(store, shipped, policy):
+            with httpx.Client(base_url=site.url, headers={"accept": "application/json"}) as client:
+                sign_in(client, "ada")
+                clock.forward(minutes=90)
+                assert client.get("/mine", headers={"accept": "text/html"}).status_code == 200
+                for _ in range(7):
+                    assert client.get("/counts").status_code == client.get("/work/cards").status_code == 200
+                    clock.forward(minutes=17)
+                clock.forward(minutes=2)
+                assert client.get("/counts").status_code == 401
+
+
 def test_sign_in_goes_to_where_one_wanted(client: httpx.Client) -> None:
     where = client.get("/comments/3?show=abuse").headers["location"]
     assert where == "/sign-in?next=/comments/3%3Fshow%3Dabuse"
@@ -223,6 +241,17 @@ def test_an_admin_keeps_accounts_and_tokens(client: httpx.Client, site: Site) ->
     client.post(f"/tokens/{made.ref}/revoke", data={"csrf": token})
     assert site.store.people.tokens()[0].revoked is not None
     assert "user added" in client.get("/audit").text
+
+
+def test_an_admin_does_not_lock_themselves_out(client: httpx.Client) -> None:
+    sign_in(client, "root")
+    row = re.search(r'<th scope="row"><bdi>root</bdi>.*?</tr>', client.get("/people").text, re.DOTALL)
+    assert row is not None and "<button" not in row[0] and 'href="/preferences"' in row[0]
+    answer = client.post("/people/change", data={"csrf": csrf(client), "name": "root", "what": "password"})
+    assert answer.status_code == 409 and "under Preferences" in answer.text
+    assert client.get("/people").status_code == 200
+    with httpx.Client(base_url=client.base_url) as other:
+        assert sign_in(other, "root").status_code == 303
 
 
 def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site: Site) -> None:

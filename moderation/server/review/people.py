@@ -50,10 +50,12 @@ def change(visit: Visit) -> Response:
     name, what = visit.form.get("name", ""), visit.form.get("what")
     if name == visit.name and what in ("disable", "role"):
         raise Conflict("you cannot take your own rights away; another admin can")
+    if name == visit.name and what == "password":
+        raise Conflict("change yours under Preferences")
     if what == "password":
         password = secrets.token_urlsafe(12)
         visit.store.people.set_password(name, password)
-        return people(visit, password=password, named=name) if name != visit.name else visit.go("/sign-in")
+        return people(visit, password=password, named=name)
     if what == "role":
         visit.store.people.set_role(name, _role(visit.field("role")))
     elif what == "disable":

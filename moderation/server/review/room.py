@@ -42,6 +42,9 @@ STATIC = Path(__file__).parent / "static"
 LONGEST_FORM = 256 << 10
 """Bytes of a form; the longest note is far below."""
 
+POLLED = ("/counts", "/work/cards")
+"""What the script asks for by itself: no sign that somebody is there, so that a session left alone ends."""
+
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -115,7 +118,8 @@ class Visit:
     @cached_property
     def session(self) -> Session | None:
         """Who is signed in."""
-        return self.store.people.session(self.secret) if self.secret else None
+        renew = self.request.url.path not in POLLED
+        return self.store.people.session(self.secret, renew=renew) if self.secret else None
 
     @property
     def user(self) -> User:
@@ -257,6 +261,9 @@ def failed(visit: Visit, error: ModerationError) -> Response:
         logger.warning("forbidden", extra={"what": what})
     headers = {"retry-after": "2"} if error.status == 503 else {}
     detail = str(error) if error.status != 500 else "the server could not do this; its log has the place"
+    if isinstance(error, StoreError):
+        logger.error("the database cannot be used", extra={"error": frames(error), "detail": detail})
+        detail = error.public
     try:
         if visit.scripted:
             response = visit.json({"error": detail, "by": getattr(error, "by", None)}, error.status)

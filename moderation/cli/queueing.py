@@ -70,7 +70,7 @@ def _store(database: str, reasons: Path | None = None, territory: str = "EEA") -
         from moderation.queue import Store, load_reasons
         from moderation.queue.statements import territory as countries
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the queue needs {error.name}: pip install 'moderation[queue]'") from None
+        raise MissingExtra(f"the queue needs {error.name}: pip install '.[queue]' in a clone") from None
     known = None if reasons is None else load_reasons(reasons)
     with Store.open(database, reasons=known, territory=countries(territory)) as store:
         yield store

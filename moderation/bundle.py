@@ -39,6 +39,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from moderation.comment import is_finite
 from moderation.errors import BundleDamaged, BundleForeign, BundleNotFound, BundleTooLarge, BundleTooNew
 from moderation.features import FeatureSettings
 from moderation.index import Index, bucket_bits, build_index, row_type
@@ -259,8 +260,7 @@ def _check_manifest(path: Path, manifest: dict[str, Any]) -> None:
         )
     for name in ("scale", "intercept"):
         values = manifest.get(name)
-        numbers = values if isinstance(values, list) and all(type(value) in (int, float) for value in values) else []
-        if len(numbers) != len(labels) or not np.isfinite(numbers).all():
+        if not isinstance(values, list) or len(values) != len(labels) or not all(map(is_finite, values)):
             raise BundleDamaged(f"{path}: {name}: expected {len(labels)} finite numbers")
     if not isinstance(manifest.get("model_id"), str) or not isinstance(manifest.get("members"), dict):
         raise BundleDamaged(f"{path}: expected model_id (a string) and members (an object)")
@@ -353,9 +353,14 @@ def _buckets(path: Path, features: int) -> NDArray[np.uint32]:
 
 def _array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Map an array whose checksum has been verified; refuse another type or shape than the manifest says."""
+    array: NDArray[Any]
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        if shape[0]:
+            array = np.lib.format.open_memmap(path, mode="r")
+        else:  # nothing to map
+            with path.open("rb") as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # numpy reads headers as Python and lets through what its tokenizer and integers raise
         raise BundleDamaged(f"{path}: not readable as an array") from error
     if array.dtype != dtype or array.shape != shape:
         raise BundleDamaged(f"{path}: expected {dtype} {shape}, got {array.dtype} {array.shape}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
@@ -20,6 +21,9 @@ Automation = Literal["none", "partial", "full"]
 """How far automated means took part in a decision (Digital Services Act, article 17(3)(c))."""
 
 
+_LARGEST = sys.float_info.max
+
+
 def _expect(kind: type[_Record], name: str, value: Any, allowed: str, ok: bool) -> Any:
     """Return `value` when `ok`; otherwise say where it stood, what was allowed and what came."""
     if not ok:
@@ -30,6 +34,11 @@ def _expect(kind: type[_Record], name: str, value: Any, allowed: str, ok: bool) 
 def _describe(value: Any) -> str:
     """Name a wrong value by its type alone: it may hold a comment's text."""
     return "nothing" if value is None else type(value).__name__
+
+
+def is_finite(value: Any) -> bool:
+    """Say whether a value from JSON is a number that a float can hold: not true, not infinite, not 10**400."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 class _Record:

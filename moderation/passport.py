@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moderation import kernel
+from moderation.comment import is_finite
 
 
 def describe(manifest: Mapping[str, Any]) -> str:
@@ -19,23 +20,36 @@ def describe(manifest: Mapping[str, Any]) -> str:
         f"format    {manifest['version']}",
         f"scoring   {f'pure path, for {kernel.MISSING}' if kernel.MISSING else 'compiled kernel'}",
     ]
-    calibration = manifest.get("calibration")
-    if calibration:
-        rates = ", ".join(f"{label} {rate:.1%}" for label, rate in calibration.get("base_rates", {}).items())
-        lines.append(f"calibrated to these shares of comments: {rates}")
-    corpora = manifest.get("corpora", [])
-    if corpora:
-        lines += ["", "trained on"]
-        lines += [
-            f"  {entry['corpus']:<24} {entry['train']:>8,} rows  {entry.get('licence', 'our own')}" for entry in corpora
-        ]
-    metrics = manifest.get("metrics", {})
-    if metrics:
+    if rates := _numbers(_object(manifest.get("calibration")).get("base_rates")):
+        shares = ", ".join(f"{label} {rate:.1%}" for label, rate in rates.items())
+        lines.append(f"calibrated to these shares of comments: {shares}")
+    if corpora := _corpora(manifest.get("corpora")):
+        lines += ["", "trained on", *corpora]
+    areas = {name: _numbers(values) for name, values in _object(manifest.get("metrics")).items()}
+    if any(areas.values()):
         lines += ["", "area under the ROC curve on rows that were not trained on"]
-        for name, labels in metrics.items():
+        for name, labels in areas.items():
             values = "  ".join(f"{label} {value:.3f}" for label, value in labels.items())
-            lines.append(f"  {name:<28} {values}")
+            lines += [f"  {name:<28} {values}"] if labels else []
     return "\n".join(lines)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    return {name: number for name, number in _object(value).items() if is_finite(number)}
+
+
+def _corpora(entries: Any) -> list[str]:
+    lines = []
+    for entry in map(_object, entries if isinstance(entries, list) else []):
+        name, count = entry.get("corpus"), entry.get("train")
+        rows = f"{count:>8,} rows" if is_finite(count) else ""
+        if isinstance(name, str):
+            lines.append(f"  {name:<24} {rows:>13}  {entry.get('licence', 'our own')}")
+    return lines
 
 
 def _span(manifest: Mapping[str, Any], name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from moderation import Scorer, errors
@@ -25,6 +28,7 @@ from moderation.bundle import (
     load_bundle,
     save_bundle,
 )
+from moderation.passport import describe
 from tests.conftest import TEXTS
 
 
@@ -117,6 +121,8 @@ def test_a_later_format(bundle_folder: Path) -> None:
         ({"scale": [1, 2]}, "scale: expected 3 finite numbers"),
         ({"intercept": [1, 2, float("nan")]}, "intercept: expected 3 finite numbers"),
         ({"intercept": ["1", 2, 3]}, "intercept: expected 3 finite numbers"),
+        ({"scale": [1, 2, 10**400]}, "scale: expected 3 finite numbers"),
+        ({"scale": [1, 2, True]}, "scale: expected 3 finite numbers"),
         ({"features": {"word_ngrams": [1, 2], "char_ngrams": [5, 2]}}, "char_ngrams: expected 1 <= fewest <= most"),
         ({"features": {"word_ngrams": [1, 10**9], "char_ngrams": [2, 5]}}, "word_ngrams: expected 1 <= fewest <= most"),
         ({"features": {"word_ngrams": "x", "char_ngrams": [2, 5]}}, "word_ngrams: expected two integers"),
@@ -195,6 +201,55 @@ def test_a_forged_member(bundle_folder: Path, name: str, data: bytes) -> None:
     replace_member(bundle_folder, name, data)
     with pytest.raises(errors.BundleDamaged, match=f"{name}: not readable as an array"):
         load_bundle(bundle_folder)
+
+
+def array_file(header: str) -> bytes:
+    """An .npy file with that header and no numbers."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
+def packed_arrays() -> bytes:
+    out = io.BytesIO()
+    np.savez(out, np.zeros(3, np.uint32))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        packed_arrays(),
+        array_file("{'descr': '<u4', 'fortran_order': False, 'shape': (3,"),
+        array_file("{'descr': '<u4', 'fortran_order': False, 'shape': (" + "9" * 30 + ",), }\n"),
+        array_file("{'descr': '<u4', 'fortran_order': False, 'shape': (-3,), }\n"),
+        array_file("{'descr': ('<u4', 10**400), 'fortran_order': False, 'shape': (3,), }\n"),
+        array_file("(" * 5_000),
+        array_file("'" * 3),
+    ],
+    ids=["a zip", "a cut header", "a huge shape", "a shape below 0", "no type", "nested too deep", "no end"],
+)
+@pytest.mark.parametrize("name", ["rows.npy", "fingerprints.npy", "word_buckets.npy"])
+def test_a_member_that_is_no_array(bundle_folder: Path, name: str, data: bytes) -> None:
+    replace_member(bundle_folder, name, data)
+    with pytest.raises(errors.BundleDamaged, match=f"{name}: not readable as an array"):
+        load_bundle(bundle_folder)
+
+
+@given(st.data())
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.filterwarnings("ignore")  # numpy warns of headers that it mends
+def test_any_change_of_an_array_is_refused_or_harmless(bundle_folder: Path, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["rows.npy", "fingerprints.npy", "char_buckets.npy"]))
+    original = (bundle_folder / name).read_bytes()
+    changed = bytearray(original)
+    for place in data.draw(st.lists(st.integers(0, 127), max_size=4)):
+        changed[place] = data.draw(st.sampled_from(b"()[]{}'\"\\,:.0x9\n -#\x00\xff\x93OV"))
+    replace_member(bundle_folder, name, bytes(changed[: data.draw(st.sampled_from([30, 127, len(changed)]))]))
+    try:
+        load_bundle(bundle_folder)
+    except errors.BundleError as error:
+        assert name in str(error)
+    finally:
+        replace_member(bundle_folder, name, original)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +335,34 @@ def test_a_damaged_bundle_of_the_last_version(tmp_path: Path) -> None:
     replace_member(tmp_path / "old", "words.txt", b"a\na\n")
     with pytest.raises(errors.BundleDamaged, match=r"words\.txt: an n-gram stands twice"):
         load_bundle(tmp_path / "old")
+
+
+ODD = [None, 3, "x", [], {}, [None], [3], ["x"], [{}], {"a": None}, {"a": 3}, {"a": "x"}, {"a": {}}, {"a": {"b": None}},
+       {"a": {"b": "x"}}, {"a": {"b": 10**400}}, {"a": {"b": True}}, {"base_rates": 3}, {"base_rates": {"a": "x"}},
+       [{"corpus": None, "train": 3}], [{"corpus": "x", "train": "many", "licence": []}]]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["calibration", "corpora", "metrics", "language"])
+def test_a_passport_leaves_out_what_makes_no_sense(bundle_folder: Path, name: str) -> None:
+    for value in ODD:
+        edit(bundle_folder, lambda manifest, value=value: manifest.update({name: value}))  # type: ignore[misc]
+        assert describe(load_bundle(bundle_folder).manifest).startswith("model     small+")
+
+
+def test_a_passport_leaves_out_what_it_does_not_say(bundle_folder: Path) -> None:
+    entries = [{"corpus": "x"}, {"corpus": "y", "train": 1_234, "licence": "CC0-1.0"}, {"train": 3}]
+    rates, areas = {"abuse": 0.25, "threat": None}, {"ours": {"abuse": 0.9, "threat": "high"}, "theirs": {}}
+    edit(
+        bundle_folder,
+        lambda manifest: manifest.update(corpora=entries, calibration={"base_rates": rates}, metrics=areas),
+    )
+    lines = describe(load_bundle(bundle_folder).manifest).split("\n")
+    assert lines[lines.index("trained on") + 1 :][:2] == [
+        f"  {'x':<24} {'':>13}  our own",
+        f"  {'y':<24} {'1,234':>8} rows  CC0-1.0",
+    ]
+    assert "calibrated to these shares of comments: abuse 25.0%" in lines
+    assert lines[-1] == f"  {'ours':<28} abuse 0.900"
 
 
 def test_the_shipped_bundle_is_small_and_open() -> None:

@@ -257,6 +257,22 @@ def test_an_admin_does_not_lock_themselves_out(client: httpx.Client) -> None:
         assert sign_in(other, "root").status_code == 303
 
 
+def test_the_audit_says_who_changed_accounts(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "root")
+    token = csrf(client)
+    client.post("/people", data={"csrf": token, "name": "eve", "role": "moderator"})
+    for change in ({"what": "password"}, {"what": "role", "role": "senior"}, {"what": "disable"}, {"what": "enable"}):
+        assert client.post("/people/change", data={"csrf": token, "name": "eve"} | change).status_code in (200, 303)
+    client.post("/tokens", data={"csrf": token, "name": "site", "scope-queue": "on"})
+    client.post("/tokens/1/revoke", data={"csrf": token})
+    lines = site.store.people.audit(limit=7)[::-1]
+    assert [(line.kind, line.detail) for line in lines] == [
+        ("user_added", "eve: moderator"), ("password_changed", "eve"), ("role_changed", "eve senior"),
+        ("user_disabled", "eve"), ("user_enabled", "eve"), ("token_made", "site"), ("token_revoked", "1"),
+    ]  # fmt: skip
+    assert {(line.user, line.address) for line in lines} == {("root", "127.0.0.1")}
+
+
 def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site: Site) -> None:
     sign_in(client, "ada")
     new = {"csrf": csrf(client), "new": "another long password", "again": "another long password"}

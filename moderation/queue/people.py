@@ -154,7 +154,10 @@ class Entry:
 
 
 class People:
-    """Keeps accounts, sessions and tokens. Passwords are hashed with argon2id, tokens with SHA-256."""
+    """Keeps accounts, sessions and tokens. Passwords are hashed with argon2id, tokens with SHA-256.
+
+    What changes an account or a token takes `by`, the account that does it, and `address`, from where, for the audit.
+    """
 
     def __init__(self, database: Database, hasher: PasswordHasher | None = None) -> None:
         self._database = database
@@ -164,7 +167,9 @@ class People:
 
     # Accounts
 
-    def add(self, name: str, role: Role, password: str | None = None) -> User:
+    def add(
+        self, name: str, role: Role, password: str | None = None, *, by: str | None = None, address: str | None = None
+    ) -> User:
         """Make an account; without a password nobody can sign in to it. Raises `InputError`, `Conflict`."""
         if not name or name != name.strip() or len(name) > 100 or not name.isprintable():
             raise InputError("name: expected 1 to 100 printable characters without spaces around them")
@@ -176,7 +181,8 @@ class People:
             values = {"name": name, "role": role, "password": hashed, "preferences": asdict(Preferences()),
                       "disabled": False, "created": self._database.now()}  # fmt: skip
             connection.execute(insert(users), values)
-            note(self._database, connection, "user_added", detail=f"{name}: {role}")
+            user = _number(connection, by)
+            note(self._database, connection, "user_added", user_id=user, address=address, detail=f"{name}: {role}")
         return self.get(name)
 
     def get(self, name: str) -> User:
@@ -189,22 +195,22 @@ class People:
         with self._database.read() as connection:
             return [_user(row) for row in connection.execute(select(users).order_by(users.c.name))]
 
-    def set_password(self, name: str, password: str) -> None:
+    def set_password(self, name: str, password: str, *, by: str | None = None, address: str | None = None) -> None:
         """Change a password and end all sessions of the account."""
         hashed = self._hash(password)
-        self._change(name, "password_changed", {"password": hashed})
+        self._change(name, "password_changed", {"password": hashed}, by=by, address=address)
 
-    def set_role(self, name: str, role: Role) -> None:
+    def set_role(self, name: str, role: Role, *, by: str | None = None, address: str | None = None) -> None:
         """Change a role and end all sessions of the account."""
-        self._change(name, "role_changed", {"role": _check_role(role)}, role)
+        self._change(name, "role_changed", {"role": _check_role(role)}, role, by=by, address=address)
 
-    def disable(self, name: str) -> None:
+    def disable(self, name: str, *, by: str | None = None, address: str | None = None) -> None:
         """Let nobody sign in to an account any more; its sessions, tokens and claims end, what it did stays."""
-        self._change(name, "user_disabled", {"disabled": True})
+        self._change(name, "user_disabled", {"disabled": True}, by=by, address=address)
 
-    def enable(self, name: str) -> None:
+    def enable(self, name: str, *, by: str | None = None, address: str | None = None) -> None:
         """Let a disabled account sign in again."""
-        self._change(name, "user_enabled", {"disabled": False})
+        self._change(name, "user_enabled", {"disabled": False}, by=by, address=address)
 
     def set_preferences(self, name: str, preferences: Preferences) -> None:
         """Keep how a moderator wants the page; raise `InputError` for what is wrong."""
@@ -213,14 +219,24 @@ class People:
             number = _account(connection, name).id
             connection.execute(update(users).where(users.c.id == number).values(preferences=values))
 
-    def _change(self, name: str, kind: str, values: Mapping[str, Any], detail: str = "") -> None:
+    def _change(
+        self,
+        name: str,
+        kind: str,
+        values: Mapping[str, Any],
+        detail: str = "",
+        *,
+        by: str | None = None,
+        address: str | None = None,
+    ) -> None:
         with self._database.write() as connection:
             row = _account(connection, name)
             connection.execute(update(users).where(users.c.id == row.id).values(**values))
             connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
             held = update(comments).where(comments.c.claimed_by == row.id)
             connection.execute(held.values(claimed_by=None, claimed_until=None))
-            note(self._database, connection, kind, detail=f"{name} {detail}".strip())
+            user = _number(connection, by)
+            note(self._database, connection, kind, user_id=user, address=address, detail=f"{name} {detail}".strip())
 
     def _hash(self, password: str) -> str:
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
@@ -320,7 +336,13 @@ class People:
     # Tokens for machines
 
     def make_token(
-        self, owner: str, name: str, scopes: Iterable[Scope] = ("queue",), *, lasts: timedelta | None = None
+        self,
+        owner: str,
+        name: str,
+        scopes: Iterable[Scope] = ("queue",),
+        *,
+        lasts: timedelta | None = None,
+        address: str | None = None,
     ) -> tuple[str, Token]:
         """Make a token and return it with its secret, which is shown only this once."""
         chosen = sorted(set(scopes))
@@ -334,7 +356,7 @@ class People:
             values = {"name": name[:200], "digest": _digest(secret), "user_id": row.id, "scopes": chosen,
                       "created": now, "expires": now + lasts if lasts else None}  # fmt: skip
             number = connection.execute(insert(tokens).returning(tokens.c.id), values).scalar_one()
-            note(self._database, connection, "token_made", user_id=row.id, detail=name[:200])
+            note(self._database, connection, "token_made", user_id=row.id, address=address, detail=name[:200])
         return secret, next(token for token in self.tokens() if token.ref == number)
 
     def token(self, secret: str, scope: Scope) -> Token | None:
@@ -356,7 +378,7 @@ class People:
         with self._database.read() as connection:
             return [_token(row) for row in connection.execute(_tokens().order_by(tokens.c.id))]
 
-    def revoke_token(self, ref: int) -> None:
+    def revoke_token(self, ref: int, *, by: str | None = None, address: str | None = None) -> None:
         """Take a token back; raise `NotFound`."""
         with self._database.write() as connection:
             done = connection.execute(
@@ -366,7 +388,8 @@ class People:
             )
             if not done.rowcount:
                 raise NotFound(f"no token {ref} that is in force")
-            note(self._database, connection, "token_revoked", detail=str(ref))
+            user = _number(connection, by)
+            note(self._database, connection, "token_revoked", user_id=user, address=address, detail=str(ref))
 
     # Audit
 
@@ -379,8 +402,7 @@ class People:
     ) -> None:
         """Add a line to the audit; `detail` must not hold a comment's text."""
         with self._database.write() as connection:
-            number = connection.scalar(select(users.c.id).where(users.c.name == user)) if user else None
-            note(self._database, connection, kind, user_id=number, address=address, detail=detail)
+            note(self._database, connection, kind, user_id=_number(connection, user), address=address, detail=detail)
 
     def audit(self, *, kind: str | None = None, limit: int = 200) -> list[Entry]:
         """Return the latest lines of the audit, latest first."""
@@ -429,6 +451,10 @@ def _account(connection: Connection, name: str) -> Row[Any]:
     if row is None:
         raise NotFound(f"no account {name[:100]!r}")
     return row
+
+
+def _number(connection: Connection, name: str | None) -> int | None:
+    return None if name is None else connection.scalar(select(users.c.id).where(users.c.name == name))
 
 
 def _alike(connection: Connection, name: str) -> Row[Any] | None:

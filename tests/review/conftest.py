@@ -26,6 +26,7 @@ from moderation.server import review
 from moderation.server._queue_openapi import described
 from moderation.server.app import create_app
 from moderation.server.intake import routes as intake_routes
+from moderation.server.settings import Settings
 from tests.conftest import ROOT
 
 PASSWORD = "a long password"
@@ -75,9 +76,9 @@ def open_store(where: Path | str, **options: Any) -> Store:
     return store
 
 
-def serve(store: Store, scorer: Scorer, policy: Policy) -> Iterator[Site]:
+def serve(store: Store, scorer: Scorer, policy: Policy, settings: Settings | None = None) -> Iterator[Site]:
     """Run a server in a thread until the test is over."""
-    extra = [*intake_routes(store, scorer, policy), *review.routes(store, scorer, policy)]
+    extra = [*intake_routes(store, scorer, policy), *review.routes(store, scorer, policy, settings)]
     app = create_app(scorer, policy, extra_routes=extra, extra_document=described())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(

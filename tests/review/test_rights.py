@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from moderation.errors import InputError
 from moderation.queue import Intake, Ruling
 from moderation.server.review.bulk import packed, unpacked
 from moderation.server.review.room import own_path
+from moderation.server.settings import Settings
 from tests.queue.conftest import Clock
 from tests.review.conftest import PASSWORD, Site, open_store, serve
 
@@ -183,7 +186,7 @@ def test_an_incomplete_decision_is_refused(client: httpx.Client, site: Site, for
 def test_forms_are_bounded(client: httpx.Client) -> None:
     sign_in(client, "ada")
     answer = client.post("/comments/3/decide", data={"note": "x" * 300_000})
-    assert answer.status_code == 400
+    assert answer.status_code == 413
     answer = client.post("/comments/3/decide", content=b"act=approve", headers={"content-type": "text/plain"})
     assert answer.status_code == 400
 
@@ -252,6 +255,22 @@ def test_an_admin_does_not_lock_themselves_out(client: httpx.Client) -> None:
     assert client.get("/people").status_code == 200
     with httpx.Client(base_url=client.base_url) as other:
         assert sign_in(other, "root").status_code == 303
+
+
+def test_the_audit_says_who_changed_accounts(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "root")
+    token = csrf(client)
+    client.post("/people", data={"csrf": token, "name": "eve", "role": "moderator"})
+    for change in ({"what": "password"}, {"what": "role", "role": "senior"}, {"what": "disable"}, {"what": "enable"}):
+        assert client.post("/people/change", data={"csrf": token, "name": "eve"} | change).status_code in (200, 303)
+    client.post("/tokens", data={"csrf": token, "name": "site", "scope-queue": "on"})
+    client.post("/tokens/1/revoke", data={"csrf": token})
+    lines = site.store.people.audit(limit=7)[::-1]
+    assert [(line.kind, line.detail) for line in lines] == [
+        ("user_added", "eve: moderator"), ("password_changed", "eve"), ("role_changed", "eve senior"),
+        ("user_disabled", "eve"), ("user_enabled", "eve"), ("token_made", "site"), ("token_revoked", "1"),
+    ]  # fmt: skip
+    assert {(line.user, line.address) for line in lines} == {("root", "127.0.0.1")}
 
 
 def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site: Site) -> None:
@@ -325,3 +344,38 @@ def test_what_a_preview_names_comes_back_from_its_form(seen: dict[int, int]) -> 
 def test_a_form_that_names_no_comments(text: str) -> None:
     with pytest.raises(InputError, match="seen"):
         unpacked(text)
+
+
+HALF_A_FORM = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nname="
+
+
+def test_a_form_that_does_not_arrive_keeps_no_connection(
+    tmp_path: Path, shipped: Scorer, policy: Policy, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store(tmp_path / "queue.db") as store:
+        for site in serve(store, shipped, policy, Settings(body_timeout=1)):
+            address = ("127.0.0.1", int(site.url.rpartition(":")[2]))
+            with socket.create_connection(address) as slow:
+                slow.settimeout(30)
+                slow.sendall(HALF_A_FORM)
+                reply = b"".join(iter(lambda: slow.recv(65_536), b""))  # until it is closed
+            assert reply.startswith(b"HTTP/1.1 408 ") and b"within 1 seconds" in reply
+            with socket.create_connection(address) as gone:
+                gone.sendall(HALF_A_FORM)
+            for _ in range(200):
+                counted = httpx.get(f"{site.url}/metrics").text
+                if 'status="499"' in counted:
+                    break
+                time.sleep(0.05)
+            assert 'status="499"' in counted and 'status="500"' not in counted
+    assert "a request failed" not in caplog.text
+
+
+def test_strangers_write_nothing_into_the_audit(client: httpx.Client, site: Site) -> None:
+    elsewhere = {"sec-fetch-site": "cross-site"}
+    for path in ("/sign-in", "/work/release"):
+        assert client.post(path, data={"name": "x"}, headers=elsewhere).status_code in (303, 403)
+    assert site.store.people.audit(kind="forbidden") == []
+    sign_in(client, "ada")
+    assert client.post("/sign-in", data={"name": "x"}, headers=elsewhere).status_code == 403
+    assert [line.user for line in site.store.people.audit(kind="forbidden")] == ["ada"]

@@ -41,7 +41,7 @@ def people(visit: Visit, **values: Any) -> Response:
 def add(visit: Visit) -> Response:
     """Make an account with a first password, which is shown this once."""
     name, role, password = visit.field("name") or "", visit.field("role"), secrets.token_urlsafe(12)
-    visit.store.people.add(name, _role(role), password)
+    visit.store.people.add(name, _role(role), password, by=visit.name, address=visit.address)
     return people(visit, password=password, named=name)
 
 
@@ -54,14 +54,14 @@ def change(visit: Visit) -> Response:
         raise Conflict("change yours under Preferences")
     if what == "password":
         password = secrets.token_urlsafe(12)
-        visit.store.people.set_password(name, password)
+        visit.store.people.set_password(name, password, by=visit.name, address=visit.address)
         return people(visit, password=password, named=name)
     if what == "role":
-        visit.store.people.set_role(name, _role(visit.field("role")))
+        visit.store.people.set_role(name, _role(visit.field("role")), by=visit.name, address=visit.address)
     elif what == "disable":
-        visit.store.people.disable(name)
+        visit.store.people.disable(name, by=visit.name, address=visit.address)
     elif what == "enable":
-        visit.store.people.enable(name)
+        visit.store.people.enable(name, by=visit.name, address=visit.address)
     else:
         raise InputError("what: expected password, role, disable or enable")
     return visit.go("/people")
@@ -74,13 +74,14 @@ def _role(given: str | None) -> Role:
 def make_token(visit: Visit) -> Response:
     """Make a token for a machine; its secret is shown this once."""
     scopes = [scope for scope in SCOPES if visit.field(f"scope-{scope}")]
-    secret, token = visit.store.people.make_token(visit.name, visit.field("name") or "unnamed", scopes)
+    name = visit.field("name") or "unnamed"
+    secret, token = visit.store.people.make_token(visit.name, name, scopes, address=visit.address)
     return people(visit, secret=secret, token=token)
 
 
 def revoke(visit: Visit) -> Response:
     """Take a token back."""
-    visit.store.people.revoke_token(visit.number("ref"))
+    visit.store.people.revoke_token(visit.number("ref"), by=visit.name, address=visit.address)
     return visit.go("/people")
 
 

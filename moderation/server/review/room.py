@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -32,6 +33,9 @@ from moderation.policy import Policy
 from moderation.queue import Session, Store, User
 from moderation.queue.people import Role
 from moderation.scorer import Scorer
+from moderation.server.body import read_body
+from moderation.server.faults import ClientGone, Fault
+from moderation.server.limits import Gate
 from moderation.server.logs import frames
 from moderation.server.review import words
 from moderation.server.settings import Settings
@@ -75,6 +79,7 @@ class Room:
         self.scorer = scorer
         self.policy = policy
         self.settings = settings
+        self.gate = Gate(self.settings.max_waiting, self.settings.max_buffered)
         self.menus: dict[tuple[str | None, int | None], tuple[float, dict[str, Sequence[Any]]]] = {}
         self.assets = {path.name: _version(path) for path in sorted(STATIC.iterdir())}
         self.templates = Environment(
@@ -224,12 +229,31 @@ class Door:
         visit = Visit(self.room, request)
         try:
             if request.method == "POST":
-                visit.form = await _form(request)
+                visit.form = await self._form(request)
         except ModerationError as error:
             response = await to_thread.run_sync(failed, visit, error)
+        except Fault as fault:
+            response = _refused(visit, fault)
+        except ClientGone:
+            scope["moderation.status"] = 499
+            return
         else:
             response = await to_thread.run_sync(self._respond, visit)
         await response(scope, receive, send)
+
+    async def _form(self, request: Request) -> dict[str, str]:
+        """Return the fields of a form, as browsers send those without files; raise a `Fault` for a slow one."""
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind != "application/x-www-form-urlencoded":
+            raise InputError("form: expected application/x-www-form-urlencoded")
+        seconds = self.room.settings.body_timeout
+        with self.room.gate.visit() as held:
+            body = await read_body(request.scope, request.receive, held, limit=LONGEST_FORM, seconds=seconds)
+        try:
+            pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=5_000)
+        except ValueError:
+            raise InputError("form: expected UTF-8 and at most 5,000 fields") from None
+        return {name: value.replace("\r\n", "\n") for name, value in pairs}
 
     def _respond(self, visit: Visit) -> Response:
         try:
@@ -255,9 +279,9 @@ class Door:
 def failed(visit: Visit, error: ModerationError) -> Response:
     """Return an error as a page, or as data for the page's script; what was forbidden enters the audit."""
     if isinstance(error, Forbidden):
-        who = visit.session.user.name if visit.session else None
         what = f"{visit.request.method} {visit.request.url.path}"[:200]
-        visit.store.people.forbidden(who, what, address=visit.address)
+        if visit.session is not None:  # strangers write nothing into the database
+            visit.store.people.forbidden(visit.name, what, address=visit.address)
         logger.warning("forbidden", extra={"what": what})
     headers = {"retry-after": "2"} if error.status == 503 else {}
     detail = str(error) if error.status != 500 else "the server could not do this; its log has the place"
@@ -274,6 +298,14 @@ def failed(visit: Visit, error: ModerationError) -> Response:
         response = HTMLResponse(f"<p>{error.status}: the queue's database cannot be used now.</p>", 503, HEADERS)
     response.headers.update(headers)
     return response
+
+
+def _refused(visit: Visit, fault: Fault) -> Response:
+    """Return the answer to a form that did not arrive, without a look into the database."""
+    if visit.scripted:
+        return JSONResponse({"error": fault.detail, "by": None}, fault.status, HEADERS | fault.headers)
+    page = f"<!doctype html><title>{fault.status}</title><p>{fault.status}: {escape(fault.detail)}</p>"
+    return HTMLResponse(page, fault.status, HEADERS | fault.headers)
 
 
 def own_path(where: str | None) -> str | None:
@@ -309,20 +341,3 @@ def _token_fits(visit: Visit) -> bool:
     assert visit.session is not None
     given = visit.form.get("csrf", "").encode("utf-8", "replace")
     return hmac.compare_digest(given, visit.session.csrf.encode())
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Return the fields of a form, as browsers send those without files."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise InputError("form: expected application/x-www-form-urlencoded")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_FORM:
-            raise InputError(f"form: expected at most {LONGEST_FORM:,} bytes")
-    try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=5_000)
-    except ValueError:
-        raise InputError("form: expected UTF-8 and at most 5,000 fields") from None
-    return {name: value.replace("\r\n", "\n") for name, value in pairs}

@@ -69,8 +69,7 @@ class _Record:
     @classmethod
     def _number(cls, data: Mapping[str, Any], name: str) -> float:
         value = data.get(name)
-        ok = isinstance(value, int | float) and not isinstance(value, bool) and value == value
-        return float(_expect(cls, name, value, "a number", ok))
+        return float(_expect(cls, name, value, "a finite number", is_finite(value)))
 
     @classmethod
     def _choice(cls, data: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> Any:

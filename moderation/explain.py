@@ -7,12 +7,13 @@ n-gram's over its words; character n-grams are summed per word, for by themselve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from moderation.bundle import Bundle
 from moderation.comment import Span
+from moderation.errors import InputError
 from moderation.paths import Shares
 
 
@@ -41,11 +42,21 @@ class Explanation:
         )
 
     def reasons(self, label: str, most: int = 5) -> tuple[Span, ...]:
-        """Return the spans that pulled towards `label`, at most `most`, by `moderation.emphasis`."""
-        if label not in self.decision:
-            return ()
-        found = self.shares.foremost(list(self.decision).index(label), most)
+        """Return the spans that pulled towards `label`, at most `most`, by `moderation.emphasis`.
+
+        Raises `InputError` for a label that the model does not score, and when `most` is no integer from 0.
+        """
+        found = self.shares.foremost(column_of(label, tuple(self.decision), most), most)
         return tuple(Span(start, end, label, weight) for start, end, weight in found)
+
+
+def column_of(label: str, labels: Sequence[str], most: int) -> int:
+    """Return the column of a label for which `most` reasons are asked; raise `InputError` where either cannot be."""
+    if label not in labels:
+        raise InputError(f"label: expected one of {', '.join(labels)}, got {str(label)[:40]!r}")
+    if not isinstance(most, int) or most < 0:
+        raise InputError(f"most: expected an integer from 0, got {most!r}")
+    return labels.index(label)
 
 
 def explanation_of(bundle: Bundle, shares: Shares) -> Explanation:

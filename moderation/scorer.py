@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from moderation.bundle import Bundle, load_bundle
 from moderation.comment import Comment, Score, Span
 from moderation.errors import InputError
-from moderation.explain import Explanation, explanation_of
+from moderation.explain import Explanation, column_of, explanation_of
 from moderation.paths import path_of
 
 MAX_CHARACTERS = 1 << 20
@@ -76,8 +76,10 @@ class Scorer:
         if isinstance(comments, str | bytes):
             raise InputError(f"comments: expected a sequence, got {type(comments).__name__}")
         known = (item if isinstance(item, Comment) else _bare(item, k) for k, item in enumerate(comments, 1))
+        before = 0
         for part in batches(known, _length):
-            rows = self.predict_proba([comment.text for comment in part])
+            rows = self._weigh([comment.text for comment in part], probabilities=True, before=before)
+            before += len(part)
             for comment, row in zip(part, rows.tolist(), strict=True):
                 probabilities = dict(zip(self.labels, row, strict=True))
                 yield Score(comment.id, self.model_id, probabilities, len(comment.text) > MAX_CHARACTERS)
@@ -85,20 +87,20 @@ class Scorer:
     def explain(self, comment: Comment | str) -> Explanation:
         """Return what each word of a comment adds to each label's log-odds."""
         known = comment if isinstance(comment, Comment) else _bare(comment, 1)
-        if not isinstance(known.text, str):
-            raise InputError(f"text: expected a string, got {type(known.text).__name__}")
-        return explanation_of(self.bundle, self._path.shares(known.text))
+        return explanation_of(self.bundle, self._path.shares(_checked(known.text)))
 
     def reasons(self, text: str, label: str, most: int = 5) -> tuple[Span, ...]:
         """Return what `explain(text).reasons(label, most)` returns, without the rest of the explanation."""
-        found = self._path.reasons(text, self.labels.index(label), most)
+        column = column_of(label, self.labels, most)
+        found = self._path.reasons(_checked(text), column, min(most, MAX_CHARACTERS))
         return tuple(Span(start, end, label, weight) for start, end, weight in found)
 
-    def _weigh(self, texts: Iterable[str], *, probabilities: bool) -> NDArray[np.float64]:
+    def _weigh(self, texts: Iterable[str], *, probabilities: bool, before: int = 0) -> NDArray[np.float64]:
+        """Weigh texts; `before` of them have been weighed earlier and count when one is named by its place."""
         if isinstance(texts, str | bytes):
             raise InputError(f"texts: expected a sequence of strings, got {type(texts).__name__}")
         parts: list[NDArray[np.float64]] = []
-        reached = 0
+        reached = before
         for part in _pieces(texts):
             parts.append(self._path.weigh(part, probabilities=probabilities))
             reached += len(parts[-1])
@@ -108,6 +110,12 @@ class Scorer:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)))
+
+
+def _checked(text: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"text: expected a string, got {type(text).__name__}")
+    return text
 
 
 def _bare(text: str, place: int) -> Comment:

@@ -62,7 +62,15 @@ def test_through_json_and_back(value: Any) -> None:
         (
             Span,
             {"start": 3, "end": 4, "label": "a", "weight": float("nan")},
-            "Span.weight: expected a number, got float",
+            "Span.weight: expected a finite number, got float",
+        ),
+        (Span, {"start": 3, "end": 4, "label": "a", "weight": float("-inf")}, "expected a finite number, got float"),
+        (Span, {"start": 3, "end": 4, "label": "a", "weight": 10**400}, "expected a finite number, got int"),
+        (Span, {"start": 3, "end": 4, "label": "a", "weight": True}, "expected a finite number, got bool"),
+        (
+            Verdict,
+            {"comment_id": "1", "action": "hold", "policy_id": "p", "threshold": float("inf")},
+            "Verdict.threshold: expected a finite number, got float",
         ),
         (
             Verdict,

@@ -162,6 +162,52 @@ def test_what_is_no_text_is_refused_with_its_place(small_scorer: Scorer) -> None
         small_scorer.predict_proba(["a"] * 1501 + [None])  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize(
+    ("texts", "place"),
+    [(["a"] * 1200 + [None], 1201), (["x" * 300_000, 5], 2), (["a"] * 2_000 + [Comment("c7", None)], 2_001)],  # type: ignore[arg-type]
+)
+def test_the_place_of_what_is_no_text_does_not_depend_on_batches(
+    small_scorer: Scorer, texts: list[str], place: int
+) -> None:
+    with pytest.raises(InputError, match=f"text {place}: expected a string, got (NoneType|int)"):
+        list(small_scorer.score_many(texts))
+    with pytest.raises(InputError, match=f"text {place}: expected a string, got (NoneType|int|Comment)"):
+        small_scorer.predict_proba(iter(texts))
+
+
+@given(ANY, st.sampled_from(["incitement", "abuse", "threat"]), st.sampled_from([0, 1, 5, 10**30]))
+def test_reasons_are_those_of_the_explanation(small_scorer: Scorer, text: str, label: str, most: int) -> None:
+    found, expected = small_scorer.reasons(text, label, most), small_scorer.explain(text).reasons(label, most)
+    assert found == expected
+    assert len(found) <= most
+
+
+@pytest.mark.parametrize(
+    ("label", "most", "message"),
+    [
+        ("rudeness", 5, "label: expected one of incitement, abuse, threat, got 'rudeness'"),
+        (None, 5, "label: expected one of incitement, abuse, threat, got 'None'"),
+        (["abuse"], 5, "label: expected one of incitement, abuse, threat, got \"\\['abuse'\\]\""),
+        ("abuse", -1, "most: expected an integer from 0, got -1"),
+        ("abuse", 2.5, "most: expected an integer from 0, got 2.5"),
+        ("abuse", None, "most: expected an integer from 0, got None"),
+    ],
+)
+def test_reasons_that_cannot_be_given(small_scorer: Scorer, label: str, most: int, message: str) -> None:
+    for text in ("", "You pathetic little liar."):
+        with pytest.raises(InputError, match=message):
+            small_scorer.reasons(text, label, most)
+        with pytest.raises(InputError, match=message):
+            small_scorer.explain(text).reasons(label, most)
+
+
+@pytest.mark.parametrize("text", [None, 5, b"burn"])
+def test_what_is_no_text_is_not_explained(small_scorer: Scorer, text: str) -> None:
+    for ask in (small_scorer.explain, lambda text: small_scorer.reasons(text, "abuse")):
+        with pytest.raises(InputError, match="text: expected a string, got (NoneType|int|bytes)"):
+            ask(text)
+
+
 def test_threads_share_a_scorer(small_scorer: Scorer) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

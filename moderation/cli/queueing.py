@@ -93,8 +93,8 @@ def import_(
 ) -> None:
     """Score comments and put them into the queue; those that are there already are not put in twice.
 
-    In a file that names an article only at some comments, the ones after it stand under the same article. Exit code 1
-    when some rows could not be read.
+    A comment is known by its id; one without an id, by author, time and text. In a file that names an article only at
+    some comments, the ones after it stand under the same article. Exit code 1 when some rows could not be read.
     """
     from moderation.intake import take_in
     from moderation.policy import Policy
@@ -124,11 +124,14 @@ def _comments(
     from dataclasses import replace
 
     from moderation.formats.rows import Fields, read_rows
+    from moderation.intake import ContentIds
 
+    ids = ContentIds()
     for source in inputs_of(files, form):
         article = None
         with source.open() as stream:
-            for row in read_rows(stream, source.form, Fields(text_field, id_field), name=source.name):
+            rows = read_rows(stream, source.form, Fields(text_field, id_field), name=source.name)
+            for row in ids.given(rows, page=source.form == "page"):
                 if row.comment is None:
                     errors.append(f"{source.name}, line {row.line}: {row.error}")
                     continue

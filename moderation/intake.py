@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 
 from moderation.comment import Comment, Span
+from moderation.formats.rows import Row
 from moderation.policy import Policy
 from moderation.queue import Arrived, Filter, Incoming, Intake, Ruling, Store
 from moderation.scorer import Scorer, batches
@@ -58,6 +62,38 @@ def take_in(
 ) -> Arrived:
     """Score comments and put them into the queue; see `Arrivals.put`."""
     return store.arrivals.put(incoming(comments, scorer, policy), site=site, intake=intake)
+
+
+class ContentIds:
+    """Gives comments that have no id of their own one that follows from author, time and text.
+
+    A number in the file would not do: every file begins at 1, and site and id together name a comment. What is read
+    again gets the same ids again; the same content twice in all that goes through one of these gets ids that count on.
+    """
+
+    def __init__(self) -> None:
+        self._met: Counter[str] = Counter()
+
+    def given(self, rows: Iterable[Row], *, page: bool = False) -> Iterator[Row]:
+        """Yield rows with such ids in place of numbers; on a page, which is read whole, answers name the new ids."""
+        numbers: dict[str | None, str] = {}
+        if page:
+            rows = list(rows)
+            numbers = {row.comment.id: self._id(row.comment) for row in rows if row.comment and row.numbered}
+        for row in rows:
+            comment = row.comment
+            if comment and page:
+                parent = numbers.get(comment.parent_id, comment.parent_id)
+                comment = replace(comment, id=numbers.get(comment.id, comment.id), parent_id=parent)
+            elif comment and row.numbered:
+                comment = replace(comment, id=self._id(comment))
+            yield replace(row, comment=comment)
+
+    def _id(self, comment: Comment) -> str:
+        content = json.dumps([comment.author, comment.created, comment.text])
+        found = f"content-{blake2b(content.encode('ascii'), digest_size=10).hexdigest()}"
+        self._met[found] += 1
+        return found if self._met[found] == 1 else f"{found}-{self._met[found]}"
 
 
 def rescore(store: Store, scorer: Scorer, policy: Policy) -> int:

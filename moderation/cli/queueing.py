@@ -64,13 +64,20 @@ TerritoryOption = Annotated[
 ]
 
 
-@contextmanager
-def _store(database: str, reasons: Path | None = None, territory: str = "EEA") -> Iterator[Store]:
+def _check_extra() -> None:
+    """Raise `MissingExtra` where the queue's libraries are not there."""
     try:
-        from moderation.queue import Store, load_reasons
-        from moderation.queue.statements import territory as countries
+        import moderation.queue  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the queue needs {error.name}: pip install '.[queue]' in a clone") from None
+
+
+@contextmanager
+def _store(database: str, reasons: Path | None = None, territory: str = "EEA") -> Iterator[Store]:
+    _check_extra()
+    from moderation.queue import Store, load_reasons
+    from moderation.queue.statements import territory as countries
+
     known = None if reasons is None else load_reasons(reasons)
     with Store.open(database, reasons=known, territory=countries(territory)) as store:
         yield store
@@ -93,9 +100,10 @@ def import_(
 ) -> None:
     """Score comments and put them into the queue; those that are there already are not put in twice.
 
-    In a file that names an article only at some comments, the ones after it stand under the same article. Exit code 1
-    when some rows could not be read.
+    A comment is known by its id; one without an id, by author, time and text. In a file that names an article only at
+    some comments, the ones after it stand under the same article. Exit code 1 when some rows could not be read.
     """
+    _check_extra()
     from moderation.intake import take_in
     from moderation.policy import Policy
     from moderation.queue import Intake
@@ -124,11 +132,14 @@ def _comments(
     from dataclasses import replace
 
     from moderation.formats.rows import Fields, read_rows
+    from moderation.intake import ContentIds
 
+    ids = ContentIds()
     for source in inputs_of(files, form):
         article = None
         with source.open() as stream:
-            for row in read_rows(stream, source.form, Fields(text_field, id_field), name=source.name):
+            rows = read_rows(stream, source.form, Fields(text_field, id_field), name=source.name)
+            for row in ids.given(rows, page=source.form == "page"):
                 if row.comment is None:
                     errors.append(f"{source.name}, line {row.line}: {row.error}")
                     continue
@@ -151,6 +162,7 @@ def rescore(
     bundle: BundleOption = None,
 ) -> None:
     """Score what waits with another model or policy, after a change of either."""
+    _check_extra()
     from moderation import intake
     from moderation.policy import Policy
     from moderation.scorer import Scorer
@@ -266,6 +278,7 @@ def deliver(
 @queue.command()
 def demo(database: DatabaseOption = "demo.db") -> None:
     """Fill a database with invented comments and an account to look around with."""
+    _check_extra()
     from moderation.intake import make_demo
     from moderation.policy import Policy
     from moderation.scorer import Scorer

@@ -55,10 +55,16 @@ def read_page(data: bytes, *, name: str = "page") -> list[Comment]:
     Raise `PageError` naming the page, what was looked for and what was found when there is no thread, and
     `MissingExtra` for an HTML page when selectolax is not installed.
     """
+    return read_numbered(data, name=name)[0]
+
+
+def read_numbered(data: bytes, *, name: str = "page") -> tuple[list[Comment], set[str]]:
+    """Read as `read_page` does; return the comments, and those of their ids that are numbers and not the page's own."""
     text = decode(data)
     if _is_html(text[:HEAD]) or (_MARKED.search(text) and not has_thread(text)):
         return _read_html(text, name)
-    return read_text_page(text, name)
+    comments = read_text_page(text, name)
+    return comments, {comment.id for comment in comments}
 
 
 def _is_html(text: str) -> bool:
@@ -71,8 +77,8 @@ def _is_html(text: str) -> bool:
     return text.startswith("<", start) and bool(twice or _MARKED.search(text, start))
 
 
-def _read_html(text: str, name: str) -> list[Comment]:
-    """Read the comments of an HTML page; see `read_page`."""
+def _read_html(text: str, name: str) -> tuple[list[Comment], set[str]]:
+    """Read the comments of an HTML page; see `read_numbered`."""
     markup = read_markup(text, name)
     linked, items = _Collector(escaped=True), _Collector(escaped=False)
     linked.read(markup.linked)
@@ -336,8 +342,10 @@ def _merge(linked: list[_Entry], items: list[_Entry]) -> list[_Entry]:
     return sorted(places, key=lambda entry: (places[entry], entry.order))
 
 
-def _comments(entries: Sequence[_Entry], article: Article | None, stories: set[str], markup: Markup) -> list[Comment]:
-    """Number the entries, find what they answer, and leave out what has no words."""
+def _comments(
+    entries: Sequence[_Entry], article: Article | None, stories: set[str], markup: Markup
+) -> tuple[list[Comment], set[str]]:
+    """Number the entries, find what they answer, and leave out what has no words; see `read_numbered`."""
     names = _by_name(entries)
     for entry in entries:
         entry.parent = entry.parent or next(filter(None, (_named(names, name) for name in entry.answers)), None)
@@ -345,7 +353,7 @@ def _comments(entries: Sequence[_Entry], article: Article | None, stories: set[s
             entry.parent = entry.parent.same
         entry.answers = () if entry.parent else tuple(name for name in entry.answers if name not in stories)
     _break_circles(entries)
-    ids = _ids(entries)
+    ids, numbers = _ids(entries)
     comments = []
     for entry in entries:
         story = entry.article or article or Article()
@@ -363,7 +371,7 @@ def _comments(entries: Sequence[_Entry], article: Article | None, stories: set[s
                     entry.language or _language(markup.language),
                 )
             )
-    return comments
+    return comments, numbers
 
 
 def _break_circles(entries: Iterable[_Entry]) -> None:
@@ -380,8 +388,8 @@ def _break_circles(entries: Iterable[_Entry]) -> None:
         done.update(path)
 
 
-def _ids(entries: Sequence[_Entry]) -> dict[_Entry, str]:
-    """Give each entry the first of its own identifiers that no other has, or the next free number.
+def _ids(entries: Sequence[_Entry]) -> tuple[dict[_Entry, str], set[str]]:
+    """Give each entry the first of its own identifiers that no other has, or the next free number; tell the numbers.
 
     Entries without words only get an identifier if they have their own.
     """
@@ -390,11 +398,12 @@ def _ids(entries: Sequence[_Entry]) -> dict[_Entry, str]:
     for entry in entries:
         if own := next((name for name in entry.names if shared[name] == 1), None):
             ids[entry] = own
-    taken, number = {*ids.values(), *(name for entry in entries for name in entry.answers)}, 0
+    given = set(ids.values())
+    taken, number = given.union(*(entry.answers for entry in entries)), 0
     for entry in entries:
         if entry not in ids and entry.text:
             number += 1
             while str(number) in taken:
                 number += 1
             ids[entry] = str(number)
-    return ids
+    return ids, {*ids.values()} - given

@@ -62,6 +62,8 @@ class Row:
     """The comment, when the row holds one."""
     error: str | None = None
     """What is wrong with the row, without its text."""
+    numbered: bool = False
+    """Whether the comment came without an id or with a blank one, so that its id means nothing outside this input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,11 @@ def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: 
 
 
 def _page_rows(stream: io.BufferedReader, name: str) -> Iterator[Row]:
-    from moderation.formats.pages import read_page
+    from moderation.formats.pages import read_numbered
 
-    for place, comment in enumerate(read_page(stream.read(), name=name), 1):
-        yield Row(place, comment.to_json(), comment)
+    comments, numbers = read_numbered(stream.read(), name=name)
+    for place, comment in enumerate(comments, 1):
+        yield Row(place, comment.to_json(), comment, numbered=comment.id in numbers)
 
 
 def _parquet_rows(stream: io.BufferedReader, fields: Fields, name: str) -> Iterator[Row]:
@@ -215,7 +218,7 @@ def line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
         return Row(line, error=f"not UTF-8 at byte {error.start}")
     if not text.strip():
         return None
-    return Row(line, {"id": str(line), "text": text}, Comment(str(line), text))
+    return Row(line, {"id": str(line), "text": text}, Comment(str(line), text), numbered=True)
 
 
 def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
@@ -340,7 +343,9 @@ def _row(line: int, data: dict[str, Any], fields: Fields) -> Row:
         title, url = (value if isinstance(value := article.get(key), str) else None for key in ("title", "url"))
         known["article"] = Article(title, url)
     identity = data.get(id_field) if id_field else None
-    return Row(line, data, Comment(str(line) if identity is None else str(identity), text, **known))
+    name = "" if identity is None else str(identity)
+    comment = Comment(str(line) if identity is None else name, text, **known)
+    return Row(line, data, comment, numbered=not name.strip())
 
 
 def _kind(value: Any) -> str:

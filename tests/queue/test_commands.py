@@ -52,6 +52,82 @@ def test_rows_in_error_are_named_and_the_rest_goes_in(tmp_path: Path) -> None:
     assert "standard input, line 2: not JSON" in err
 
 
+PAGE = """by: Ida
+March 3, 2014 1:00 PM
+{}
+
+In Response
+
+by: Tam
+March 3, 2014 2:00 PM
+{}
+"""
+
+
+def html_page(first: str, second: str) -> str:
+    """A page whose comments have no identifiers; the second answers the first."""
+    answer = {"@type": "Comment", "text": second}
+    thread = {"@type": "NewsArticle", "comment": {"@type": "Comment", "text": first, "comment": answer}}
+    return f'<html><head><script type="application/ld+json">{json.dumps(thread)}</script></head></html>'
+
+
+# (name, first file, second file): each with two comments, none of which has an id of its own
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("lines.txt", "one\ntwo\n", "three\nfour\n"),
+        ("rows.jsonl", '{"text": "one"}\n{"text": "two"}\n', '{"text": "three"}\n{"id": null, "text": "four"}\n'),
+        # cells that are blank
+        ("rows.csv", "id,text\n,one\n,two\n", "id,text\n,three\n ,four\n"),
+        ("page.txt", PAGE.format("one", "two"), PAGE.format("three", "four")),
+        ("page.html", html_page("one", "two"), html_page("three", "four")),
+    ],
+)
+def test_comments_without_ids_are_kept_apart(tmp_path: Path, name: str, first: str, second: str) -> None:
+    database, paths = tmp_path / "queue.db", [tmp_path / f"{n}-{name}" for n in (1, 2)]
+    for path, text in zip(paths, (first, second), strict=True):
+        path.write_text(text)
+        _, err = run("queue", "import", path, "--site", "s", "--all", "-d", database)
+        assert "2 new, 0 edited, 0 scored anew, 0 unchanged" in err
+    _, err = run("queue", "import", *paths, "--site", "s", "--all", "-d", database)
+    assert "0 new, 0 edited, 0 scored anew, 4 unchanged" in err
+    with Store.open(database) as store:
+        found = {entry.comment.text: entry for entry in store.listing.page(Filter(site="s")).entries}
+        assert set(found) == {"one", "two", "three", "four"}
+        for parent, answer in (("one", "two"), ("three", "four")):
+            above = store.listing.item(found[answer].ref).parent
+            assert (above and above.text) == (parent if name.startswith("page") else None)
+
+
+def test_who_wrote_the_same_words_and_when_tells_them_apart(tmp_path: Path) -> None:
+    database = tmp_path / "queue.db"
+    for rows, told in (
+        (b'{"text": "no", "author": "ida"}\n{"text": "no", "author": "tam"}\n', "2 new, 0 edited"),
+        (b'{"text": "no", "author": "ida", "created": "2014-03-03"}\n{"text": "no"}\n', "2 new, 0 edited"),
+    ):
+        _, err = run("queue", "import", "-", "--site", "s", "--all", "-d", database, stdin=rows)
+        assert told in err
+
+
+def test_the_same_words_twice_in_a_file_are_two_comments(tmp_path: Path) -> None:
+    database, lines = tmp_path / "queue.db", b"me too\nno\nme too\n"
+    for told in ("3 new, 0 edited", "0 new, 0 edited, 0 scored anew, 3 unchanged"):
+        _, err = run("queue", "import", "-", "--site", "s", "--all", "-d", database, stdin=lines)
+        assert told in err
+
+
+def test_ids_of_their_own_are_kept_beside_rows_without(tmp_path: Path) -> None:
+    database = tmp_path / "queue.db"
+    rows = b'{"text": "one"}\n{"id": 1, "text": "two"}\n{"text": "three", "parent_id": "1"}\n'
+    _, err = run("queue", "import", "-", "--site", "s", "--all", "-d", database, stdin=rows)
+    assert "3 new" in err
+    _, err = run("queue", "import", "-", "--site", "s", "-d", database, stdin=b'{"id": 1, "text": "two, edited"}\n')
+    assert "0 new, 1 edited" in err
+    with Store.open(database) as store:
+        found = {entry.comment.text: entry.comment for entry in store.listing.page(Filter(site="s")).entries}
+        assert (found["two, edited"].id, found["three"].parent_id) == ("1", "1")
+
+
 def test_people(tmp_path: Path) -> None:
     database = tmp_path / "queue.db"
     run("users", "add", "root", "--role", "admin", "--stdin", "-d", database, stdin=PASSWORD.encode() + b"\n")

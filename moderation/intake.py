@@ -11,9 +11,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 from moderation.comment import Comment, Span
+from moderation.errors import Conflict
 from moderation.formats.rows import Row
 from moderation.policy import Policy
 from moderation.queue import Arrived, Filter, Incoming, Intake, Ruling, Store
+from moderation.queue.people import Role
 from moderation.scorer import Scorer, batches
 
 MOST_SPANS = 40
@@ -24,6 +26,12 @@ DEMO = Path(__file__).parent / "demo.jsonl"
 
 DEMO_NAME, DEMO_PASSWORD = "demo", "demonstration"
 """The account of a demonstration."""
+
+DEMO_ROLES: dict[str, Role] = {DEMO_NAME: "admin", "robin": "moderator", "kim": "senior"}
+"""All accounts of a demonstration, its own first; nobody can sign in to the others."""
+
+DEMO_SITE = "example"
+"""The site of a demonstration's comments."""
 
 DEMO_RULINGS = {
     "3": Ruling("reject", reason="ABUSE"),
@@ -113,18 +121,33 @@ def make_demo(store: Store, scorer: Scorer, policy: Policy) -> tuple[str, str]:
     """Fill an empty store with a demonstration; return name and password of its account, which is an admin's.
 
     Two more accounts, which nobody can sign in to, have decided on a few comments. Doing it again changes nothing.
+    Raises `Conflict`, and changes nothing, when the store has other accounts or comments of another site: the password
+    is known to everybody.
     """
     known = {user.name for user in store.people.all()}
-    for name, role in ((DEMO_NAME, "admin"), ("robin", "moderator"), ("kim", "senior")):
+    _refuse_real(store, known)
+    for name, role in DEMO_ROLES.items():
         if name not in known:
-            store.people.add(name, role, DEMO_PASSWORD if name == DEMO_NAME else None)  # type: ignore[arg-type]
+            store.people.add(name, role, DEMO_PASSWORD if name == DEMO_NAME else None)
     comments = [Comment.from_json(json.loads(line)) for line in DEMO.read_text(encoding="utf-8").splitlines()]
-    take_in(store, comments, scorer, policy, site="example", intake=Intake(sample=0.1, double=0.1))
+    take_in(store, comments, scorer, policy, site=DEMO_SITE, intake=Intake(sample=0.1, double=0.1))
     if not known:
-        for item in store.desk.claim("robin", Filter(site="example"), hold=50):
+        for item in store.desk.claim("robin", Filter(site=DEMO_SITE), hold=50):
             if ruling := DEMO_RULINGS.get(item.comment.id):
                 store.desk.decide("robin", item.ref, ruling)
         store.desk.release("robin")
-        if store.listing.count(Filter(state="rejected", site="example")):
-            store.appeals.open("example", "3", statement="I called them clowns. So does half the town.")
+        if store.listing.count(Filter(state="rejected", site=DEMO_SITE)):
+            store.appeals.open(DEMO_SITE, "3", statement="I called them clowns. So does half the town.")
     return DEMO_NAME, DEMO_PASSWORD
+
+
+def _refuse_real(store: Store, accounts: set[str]) -> None:
+    """Raise `Conflict` unless a store is empty or a demonstration's, which has had its own account first."""
+    others = accounts - DEMO_ROLES.keys() if DEMO_NAME in accounts else accounts
+    site = store.listing.site_besides(DEMO_SITE)
+    if others or site is not None:
+        found = f"the account {min(others)!r}" if others else f"comments of the site {str(site)[:100]!r}"
+        raise Conflict(
+            f"the demonstration has an admin whose password is published, so it needs a database of its own; this one "
+            f"has {found}. Name another: --database demo.db"
+        )

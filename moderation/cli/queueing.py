@@ -277,7 +277,10 @@ def deliver(
 
 @queue.command()
 def demo(database: DatabaseOption = "demo.db") -> None:
-    """Fill a database with invented comments and an account to look around with."""
+    """Fill a database of its own with invented comments and an account to look around with.
+
+    The account is an admin's and its password is published, so a database with other accounts or sites is refused.
+    """
     _check_extra()
     from moderation.intake import make_demo
     from moderation.policy import Policy

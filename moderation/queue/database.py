@@ -102,6 +102,8 @@ class Database:
             raise StoreUnavailable(f"{self.name}: all {2 * CONNECTIONS} connections are in use") from None
         except DBAPIError as error:
             raise self._translate(error) from None
+        except sqlite3.Error as error:  # of the driver itself, which `checkpoint` asks
+            raise self._translate(DBAPIError(None, None, error)) from None
 
     def _translate(self, error: DBAPIError) -> StoreError | InputError:
         """Name what went wrong; the driver's own words may hold a comment's text and are left out."""

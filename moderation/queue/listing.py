@@ -199,6 +199,11 @@ class Listing:
         with self._database.read() as connection:
             return sorted(connection.scalars(select(tallies.c.site).distinct()))
 
+    def site_besides(self, site: str) -> str | None:
+        """Return the name of another site that has comments, wherever they stand; None when there is none."""
+        with self._database.read() as connection:
+            return connection.scalar(select(comments.c.site).where(comments.c.site != site).limit(1))
+
     def labels(self) -> list[str]:
         """Return the labels that comments in the queue are scored for."""
         with self._database.read() as connection:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from moderation import Comment, Policy, Scorer
+from moderation.errors import Conflict
 from moderation.intake import DEMO, heaviest, incoming, make_demo, rescore, take_in
 from moderation.queue import Filter, Intake, Ruling, Store
 from tests.conftest import ROOT
-from tests.queue.conftest import PASSWORD, PLAIN
+from tests.queue.conftest import PASSWORD, PLAIN, empty, quick
 from tests.queue.conftest import incoming as made_up
 from tests.test_cli import run
 
 SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
+
+
+@pytest.fixture
+def fresh(where: str, tmp_path: Path) -> Iterator[Store]:
+    """A store without accounts and comments."""
+    if where.startswith("postgresql"):
+        empty(where)
+    else:
+        where = str(tmp_path / "fresh.db")
+    with quick(Store.open(where)) as store:
+        yield store
 
 
 def test_a_days_work(where: str, tmp_path: Path) -> None:
@@ -199,6 +212,46 @@ def test_the_demonstration(tmp_path: Path) -> None:
         assert store.listing.counts().appeals == 1
 
 
+# (commands that make the database a real one, what is told of it)
+@pytest.mark.parametrize(
+    ("commands", "message"),
+    [
+        ([("users", "add", "root", "--role", "admin", "--stdin")], "the account 'root'"),
+        # the name of an account of the demonstration, which makes its own first
+        ([("users", "add", "kim", "--stdin")], "the account 'kim'"),
+        ([("queue", "import", SAMPLE, "--site", "gazette")], "comments of the site 'gazette'"),
+        ([("queue", "demo"), ("users", "add", "root", "--stdin")], "the account 'root'"),
+    ],
+)
+def test_the_demonstration_stays_out_of_a_real_database(
+    tmp_path: Path, commands: list[tuple[str | Path, ...]], message: str
+) -> None:
+    database = tmp_path / "queue.db"
+    for command in commands:
+        run(*command, "-d", database, stdin=PASSWORD.encode() + b"\n")
+    with Store.open(database) as store:
+        before = store.people.all(), store.listing.counts()
+    _, err = run("queue", "demo", "-d", database, code=1)
+    assert message in err
+    assert "--database" in err
+    with Store.open(database) as store:
+        assert (store.people.all(), store.listing.counts()) == before
+
+
+def test_the_demonstration_sees_comments_that_nobody_waits_for(fresh: Store, shipped: Scorer) -> None:
+    fresh.arrivals.put([made_up(1, 0.01)], site="gazette", intake=PLAIN)
+    with pytest.raises(Conflict, match="gazette"):
+        make_demo(fresh, shipped, Policy.load())
+    assert fresh.people.all() == []
+
+
+def test_the_demonstration_goes_on_where_it_was_stopped(fresh: Store, shipped: Scorer) -> None:
+    fresh.people.add("demo", "admin", "demonstration")
+    for _ in range(2):
+        make_demo(fresh, shipped, Policy.load())
+    assert [user.name for user in fresh.people.all()] == ["demo", "kim", "robin"]
+
+
 def test_the_demonstration_holds_the_sample_thread() -> None:
     def texts(path: Path) -> list[str]:
         return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
@@ -206,9 +259,9 @@ def test_the_demonstration_holds_the_sample_thread() -> None:
     assert texts(DEMO)[:13] == texts(SAMPLE)
 
 
-def test_the_demonstration_can_be_made_from_python(store: Store, shipped: Scorer) -> None:
-    name, password = make_demo(store, shipped, Policy.load())
-    assert store.people.sign_in(name, password)
+def test_the_demonstration_can_be_made_from_python(fresh: Store, shipped: Scorer) -> None:
+    name, password = make_demo(fresh, shipped, Policy.load())
+    assert fresh.people.sign_in(name, password)
 
 
 def test_spans_are_the_heaviest_words_of_every_label(small_scorer: Scorer) -> None:

@@ -108,13 +108,16 @@ def rescore(store: Store, scorer: Scorer, policy: Policy) -> int:
     """Score what waits with the present model and policy, as after a change of either; return how many changed."""
     changed = 0
     for site in store.listing.sites():
-        stale = (
-            comment
-            for comment, model, rules in store.listing.waiting(site)
-            if (model, rules) != (scorer.model_id, policy.id)
-        )
+        stale = (one.comment for one in store.listing.waiting(site) if not _stands(one, scorer, policy))
         changed += take_in(store, stale, scorer, policy, site=site).rescored
     return changed
+
+
+def _stands(one: Incoming, scorer: Scorer, policy: Policy) -> bool:
+    """Say whether a comment was scored with this model, and judged as this policy judges."""
+    if one.score.model_id != scorer.model_id or not policy.thresholds.keys() <= one.score.probabilities.keys():
+        return False
+    return one.judged_as(policy.decide(one.score), policy.severity(one.score))
 
 
 def make_demo(store: Store, scorer: Scorer, policy: Policy) -> tuple[str, str]:

@@ -45,8 +45,8 @@ class Partial:
 
     def __init__(self, target: Path, about: Mapping[str, Any], *, resume: bool = False) -> None:
         self.target = target.resolve()
-        self.path = self.target.with_name(f"{target.name}.partial")
-        self.journal = self.target.with_name(f"{target.name}.partial.journal")
+        self.path = self.target.with_name(f"{self.target.name}.partial")
+        self.journal = self.target.with_name(f"{self.target.name}.partial.journal")
         self.totals = Totals()
         """What happened so far, in an earlier run too."""
         self._resumed = resume and self.path.exists()

@@ -160,18 +160,19 @@ class _Places:
         return PolicyError(f"{self.name}, line {self._line(tables, key)}: {message}")
 
     def _line(self, tables: tuple[str, ...], key: str) -> int:
-        """Return the line of `key` inside the table, or of the table, or the last line."""
+        """Return the line of `key` inside the table, or of the nearest key or table around it, or the last line."""
+        wanted = (*tables, key)
         current: tuple[str, ...] = ()
-        table_line = len(self.lines) or 1
+        depth, nearest = 0, len(self.lines) or 1
         for number, line in enumerate(self.lines, 1):
             if header := re.match(r"\s*\[+([^\]]+)\]", line):
-                current = tuple(part.strip(" \"'") for part in header.group(1).split("."))
-                if current == (*tables, key):
-                    return number
-                if current == tables:
-                    table_line = number
+                path = current = tuple(part.strip(" \"'") for part in header.group(1).split("."))
             elif match := re.match(r"\s*([\w.\"'-]+)\s*=", line):
                 path = current + tuple(part.strip("\"'") for part in match.group(1).split("."))
-                if path == (*tables, key) or path[: len(tables) + 1] == (*tables, key):
-                    return number
-        return table_line
+            else:
+                continue
+            if path[: len(wanted)] == wanted:
+                return number
+            if len(path) > depth and path == wanted[: len(path)]:
+                depth, nearest = len(path), number
+        return nearest

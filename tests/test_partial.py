@@ -65,3 +65,23 @@ def test_a_file_that_lost_its_name_is_not_written(tmp_path: Path, monkeypatch: p
         second.publish()
     assert target.read_bytes() == LINE * 3
     assert files(tmp_path) == ["out.jsonl"]
+
+
+def test_a_link_and_what_it_points_to_are_one_file(tmp_path: Path) -> None:
+    target, link = tmp_path / "real.jsonl", tmp_path / "elsewhere" / "link.jsonl"
+    link.parent.mkdir()
+    link.symlink_to(target)
+    for first, second in ((target, link), (link, target)):
+        with Partial(first, {}) as partial:
+            partial.add(scored(1))
+            with pytest.raises(InputError, match="real.jsonl.partial: another run is writing it"):
+                Partial(second, {})
+            partial.publish()
+        assert target.read_bytes() == LINE
+        assert files(tmp_path) == ["elsewhere", "real.jsonl"]
+        assert link.is_symlink()
+    # a run that wrote through the link goes on under the other name
+    with Partial(link, {}) as partial:
+        partial.add(scored(2))
+    with Partial(target, {}, resume=True) as partial:
+        assert partial.reader().read() == LINE * 2

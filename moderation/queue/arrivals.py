@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from moderation.comment import Verdict
 from moderation.errors import InputError
 from moderation.queue.database import Database
 from moderation.queue.names import LONGEST_SITE, too_long
@@ -18,6 +19,12 @@ from moderation.queue.values import Arrived, Incoming, Intake
 
 CHUNK = 500
 """Comments in one transaction: enough to be quick, few enough that moderators do not wait for it."""
+
+_JUDGED = (
+    versions.c.comment_id, versions.c.text, versions.c.model_id, versions.c.policy_id, versions.c.action,
+    versions.c.label, versions.c.threshold, versions.c.severity,
+)  # fmt: skip
+"""What tells whether a comment comes again as it was."""
 
 _chance = SystemRandom().random
 
@@ -144,7 +151,7 @@ class Arrivals:
         texts = {
             row.comment_id: row
             for row in connection.execute(
-                select(versions.c.comment_id, versions.c.text, versions.c.model_id, versions.c.policy_id)
+                select(*_JUDGED)
                 .join(comments, (comments.c.id == versions.c.comment_id) & (comments.c.version == versions.c.number))
                 .where(comments.c.id.in_([row.id for row in before.values()]))
             )
@@ -157,8 +164,9 @@ class Arrivals:
             known = before[one.comment.id]
             text = texts[known.id]
             edited = text.text != one.comment.text
-            scored = (text.model_id, text.policy_id) != (one.score.model_id, one.verdict.policy_id)
-            if known.erased or not (edited or scored):
+            verdict = Verdict(one.comment.id, text.action, text.policy_id, text.label, text.threshold)
+            same = text.model_id == one.score.model_id and one.judged_as(verdict, text.severity)
+            if known.erased or (same and not edited):
                 totals["unchanged"] += 1
                 continue
             totals["edited" if edited else "rescored"] += 1

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or_, select
 
-from moderation.comment import Comment
+from moderation.comment import Comment, Score, Verdict
 from moderation.errors import InputError, NotFound
 from moderation.queue.columns import Moment
 from moderation.queue.database import Database
@@ -36,7 +36,20 @@ from moderation.queue.rows import (
     version_of,
 )
 from moderation.queue.schema import appeals, articles, comments, decisions, scores, tallies, versions
-from moderation.queue.values import ORDERS, Bar, Counts, Entry, Filter, Item, Order, Page, Past, Record, Version
+from moderation.queue.values import (
+    ORDERS,
+    Bar,
+    Counts,
+    Entry,
+    Filter,
+    Incoming,
+    Item,
+    Order,
+    Page,
+    Past,
+    Record,
+    Version,
+)
 
 BARS = (10, 20, 25, 40)
 """Numbers of bars for which `low` and `high` of a bar, given to a `Filter`, take in just what the bar counts."""
@@ -181,17 +194,20 @@ class Listing:
                 found[min(int(bar), bars - 1)] += n
         return [Bar(k / bars, (k + 1) / bars, found[k]) for k in range(bars)]
 
-    def waiting(self, site: str) -> Iterator[tuple[Comment, str, str]]:
-        """Yield all waiting comments of a site, whole, with the model and the policy that scored them."""
+    def waiting(self, site: str) -> Iterator[Incoming]:
+        """Yield all waiting comments of a site, whole, as they were last scored and judged, without their words."""
         last = 0
-        query = entries().add_columns(versions.c.policy_id).where(comments.c.site == site, WAITING)
+        judged = versions.c.policy_id, versions.c.label.label("decided"), versions.c.threshold, versions.c.probabilities
+        query = entries().add_columns(*judged).where(comments.c.site == site, WAITING)
         while True:
             with self._database.read() as connection:
                 rows = connection.execute(query.where(comments.c.id > last).order_by(comments.c.id).limit(500)).all()
             if not rows:
                 return
             for row in rows:
-                yield comment_of(row), row.model_id, row.policy_id
+                score = Score(row.name, row.model_id, row.probabilities)
+                verdict = Verdict(row.name, row.action, row.policy_id, row.decided, row.threshold)
+                yield Incoming(comment_of(row), score, verdict, row.severity)
             last = rows[-1].id
 
     def sites(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isclose
 from typing import Any, Literal, get_args
 
 from moderation.comment import Act, Automation, Comment, Decision, Score, Span, Verdict
@@ -36,6 +37,17 @@ class Incoming:
     """Words and their weights for the labels that the page is to explain; a function is called only for comments that
     go into the queue, so that what is let through need not be explained."""
 
+    def judged_as(self, verdict: Verdict, severity: float) -> bool:
+        """Say whether these are the comment's verdict and severity, whatever words drove it.
+
+        A policy's id does not tell: its thresholds may have been edited under the same one.
+        """
+        fields = ("action", "policy_id", "label", "threshold")
+        # Two ways to the same scores may differ in the last digits (`moderation.paths`).
+        return all(getattr(self.verdict, name) == getattr(verdict, name) for name in fields) and isclose(
+            self.severity, severity, rel_tol=1e-6, abs_tol=1e-9
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -65,7 +77,7 @@ class Arrived:
     edited: int = 0
     """Known comments with another text."""
     rescored: int = 0
-    """Known comments with the same text, scored by another model or policy."""
+    """Known comments with the same text, scored by another model or judged by other thresholds."""
     unchanged: int = 0
     """Known comments that came again as they were, or that were erased."""
     queued: int = 0

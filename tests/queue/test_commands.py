@@ -289,3 +289,41 @@ def test_what_waits_is_scored_anew_after_a_change_of_policy(store: Store, shippe
     assert rescore(store, shipped, policies[0]) == 0
     assert rescore(store, shipped, policies[1]) == 1
     assert store.listing.item(1).version.verdict.policy_id == "b"
+
+
+def test_what_waits_is_scored_anew_after_a_change_of_thresholds_alone(store: Store, shipped: Scorer) -> None:
+    comments = [Comment("1", "Somebody ought to burn his house down tonight."), Comment("2", "You pathetic liar.")]
+
+    def policy(incitement: float, abuse: float) -> Policy:
+        return Policy.parse(
+            f'id = "a"\n[thresholds]\nincitement = {{ review = {incitement} }}\nabuse = {{ hold = {abuse} }}'
+        )
+
+    take_in(store, comments, shipped, policy(0.01, 0.001), site="gazette", intake=Intake(sample=0, double=0))
+    assert rescore(store, shipped, policy(0.01, 0.001)) == 0
+    # what the policy no longer flags leaves the queue, and what it flags for another reason has that one
+    assert rescore(store, shipped, policy(0.01, 1)) == 2
+    assert rescore(store, shipped, policy(0.01, 1)) == 0
+    assert store.listing.count(Filter()) == 1
+    item = store.listing.item(1)
+    assert (item.version.verdict.label, item.version.verdict.threshold) == ("incitement", 0.01)
+    # a threshold that still decides in the same way makes a comment more severe
+    before = item.severity
+    assert rescore(store, shipped, policy(0.001, 1)) == 1
+    assert store.listing.item(1).severity == pytest.approx(10 * before)
+    # what comes again is judged by the thresholds of the day, too
+    again = take_in(store, comments, shipped, policy(0.001, 0.001), site="gazette")
+    assert (again.rescored, again.unchanged, again.queued) == (2, 0, 1)
+    again = take_in(store, comments, shipped, policy(0.001, 0.001), site="gazette")
+    assert (again.rescored, again.unchanged) == (0, 2)
+
+
+def test_thresholds_that_were_edited_are_applied_by_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for threshold in (0.01, 1):
+        path.write_text(f'id = "mine"\n[thresholds.abuse]\nreview = {threshold}\n')
+        if threshold == 0.01:
+            run("queue", "import", SAMPLE, "--site", "x", "--policy", path, "--sample", "0", cwd=tmp_path)
+        _, err = run("queue", "rescore", "--policy", path, cwd=tmp_path)
+        assert err.startswith("0 comments") is (threshold == 0.01)
+    assert run("queue", "status", cwd=tmp_path)[0].startswith("0 wait for a person")

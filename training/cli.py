@@ -114,7 +114,7 @@ def crossval(
     word_ngrams: Annotated[tuple[int, int], typer.Option("--word-ngrams", help="Fewest and most words.")] = (1, 2),
     char_ngrams: Annotated[tuple[int, int], typer.Option("--char-ngrams", help="Fewest and most characters.")] = (2, 6),
     inverse_strength: Annotated[float, typer.Option("-C", help="Inverse of the regularisation.")] = 2.0,
-    own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 2.0,
+    own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 3.0,
     naive_bayes: Annotated[
         float, typer.Option("--naive-bayes", min=0, max=1, help="How far columns are scaled by naive-Bayes weights.")
     ] = 0.5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from playwright.sync_api import Page, expect
@@ -98,15 +99,14 @@ def test_decisions_on_their_way_do_not_push_out_what_is_read(empty: Site, enter:
         expect(page.locator(f"#stage {BOUND}")).to_be_visible()
         assert claims(empty).get(shown(page)) == "ada", turn
         page.keyboard.press("a")
-        page.wait_for_load_state("networkidle")
-    assert len(waiting) == 6
+        until(page, lambda turn=turn: len(waiting) > turn)
     ref = shown(page)
     for route in waiting:
         route.continue_()
     page.unroute("**/decide")
     expect(page.locator(".toast").last).to_contain_text("You approved")
     decide(page)
-    assert len({past.comment_ref for past in empty.store.listing.decisions("ada")}) == 7
+    until(page, lambda: len({past.comment_ref for past in empty.store.listing.decisions("ada")}) == 7)
     assert ref in {past.comment_ref for past in empty.store.listing.decisions("ada")}
 
 
@@ -149,7 +149,8 @@ def test_an_answer_of_something_else_than_the_queue_does_not_count(empty: Site, 
 def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Enter) -> None:
     empty.put(*many(4))
     page = enter(empty)
-    page.wait_for_load_state("networkidle")
+    until(page, lambda: len(claims(empty)) == 3)
+    page.wait_for_timeout(1_000)  # the comments ahead have arrived
     empty.store.people.set_role("ada", "moderator")  # ends the session
     page.keyboard.press("a")
     expect(page.locator(".toast.bad")).to_contain_text("You are signed out")
@@ -159,11 +160,16 @@ def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Ent
     assert not empty.store.listing.decisions()
     sign_in(page, "ada")
     page.keyboard.press("a")
-    for _ in range(120):
-        if page.evaluate("sessionStorage.getItem('moderation-pending-ada')") == "[]":
-            break
-        page.wait_for_timeout(250)
-    assert len(empty.store.listing.decisions("ada")) == 3
+    until(page, lambda: len(empty.store.listing.decisions("ada")) == 3)
+
+
+def until(page: Page, true: Callable[[], bool]) -> None:
+    """Let the page go on until something is true; fail after half a minute."""
+    for _ in range(300):
+        if true():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("not true within half a minute")
 
 
 def sign_in(page: Page, name: str) -> None:

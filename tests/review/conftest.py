@@ -95,6 +95,15 @@ def serve(store: Store, scorer: Scorer, policy: Policy, settings: Settings | Non
     listener.close()
 
 
+def until(page: Page, true: Callable[[], bool]) -> None:
+    """Let the page go on until something is true; fail after a minute and a half."""
+    for _ in range(900):
+        if true():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("not true within a minute and a half")
+
+
 @pytest.fixture(scope="session")
 def policy() -> Policy:
     return Policy.load()

@@ -16,7 +16,7 @@ from moderation.comment import Comment
 from moderation.queue import Ruling
 from moderation.server.review.words import KEYS
 from tests.conftest import ROOT
-from tests.review.conftest import PASSWORD, Enter, Site
+from tests.review.conftest import PASSWORD, Enter, Site, until
 
 AXE = "4.10.3"
 
@@ -115,7 +115,7 @@ def test_targets_are_large_enough(site: Site, enter: Enter) -> None:
 def test_by_keyboard_alone(site: Site, enter: Enter) -> None:
     page = enter(site, None)
     page.goto("/sign-in")
-    page.wait_for_function("document.activeElement.id === 'name'")  # the first field has the focus
+    until(page, lambda: page.evaluate("document.activeElement.id") == "name")  # the first field has the focus
     page.keyboard.type("ada")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from playwright.sync_api import Page, expect
 
 from moderation.comment import Comment
 from moderation.queue import Ruling
-from tests.review.conftest import PASSWORD, Enter, Site
+from tests.review.conftest import PASSWORD, Enter, Site, until
 
 BOUND = ".acts summary.reject"
 
@@ -161,15 +160,6 @@ def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Ent
     sign_in(page, "ada")
     page.keyboard.press("a")
     until(page, lambda: len(empty.store.listing.decisions("ada")) == 3)
-
-
-def until(page: Page, true: Callable[[], bool]) -> None:
-    """Let the page go on until something is true; fail after a minute and a half."""
-    for _ in range(900):
-        if true():
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("not true within a minute and a half")
 
 
 def sign_in(page: Page, name: str) -> None:

@@ -14,7 +14,7 @@ from moderation.comment import Article, Comment
 from moderation.queue import Filter, Intake, Ruling
 from tests.queue.conftest import empty as clear
 from tests.queue.conftest import postgres  # noqa: F401
-from tests.review.conftest import Enter, Site, open_store, serve, thread
+from tests.review.conftest import Enter, Site, open_store, serve, thread, until
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -81,7 +81,7 @@ def test_a_shift(shift: Site, enter: Enter) -> None:
     senior.keyboard.press("1")
     senior.wait_for_url(f"**/comments/{second}?done=*")
     assert store.listing.item(second, "sue").state == "rejected"
-    senior.wait_for_function("!sessionStorage.getItem('moderation-left-while-asking')")
+    until(senior, lambda: not senior.evaluate("sessionStorage.getItem('moderation-left-while-asking')"))
     refused = page.goto("/senior")
     assert refused is not None and refused.status == 403
 

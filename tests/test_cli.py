@@ -262,6 +262,14 @@ def test_a_full_standard_output_is_one_sentence(command: str) -> None:
 
 
 @on_linux
+@pytest.mark.parametrize("command", ["explain hello", "model", "extract PAGE", "score PAGE", "score PAGE --to table"])
+def test_a_closed_standard_output_is_one_sentence(command: str) -> None:
+    page = ROOT / "tests" / "pages" / "orchard.html"
+    _, err = in_bash(f"moderation {command.replace('PAGE', str(page))} >&-", code=2)
+    assert err == "error: standard output is closed\n"
+
+
+@on_linux
 @pytest.mark.parametrize("output", ["out.jsonl", "out.csv.gz", "out.parquet --sort abuse", "out.txt --to table"])
 def test_a_disk_that_fills_up_is_one_sentence(output: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("".join(f"comment {os.urandom(30).hex()}\n" for _ in range(500)))

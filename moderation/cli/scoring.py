@@ -239,7 +239,7 @@ def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
     if to is not OutputFormat.auto:
         return to
     if output is None:
-        return OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl
+        return OutputFormat.table if _opened().isatty() else OutputFormat.jsonl
     ending = (output.with_suffix("") if output.suffix in PACKED else output).suffix
     return {".parquet": OutputFormat.parquet, ".csv": OutputFormat.csv}.get(ending, OutputFormat.jsonl)
 
@@ -314,6 +314,12 @@ def _raw(path: Path | None) -> BinaryIO:
     return sys.stdin.buffer
 
 
+def _opened() -> TextIO:
+    if sys.stdout is None:
+        raise InputError("standard output is closed")
+    return sys.stdout
+
+
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
     """Give standard output for bytes; a reader that goes away ends the process silently.
@@ -324,7 +330,7 @@ def standard_output() -> Iterator[BinaryIO]:
 
     # A buffer of our own: what could not be written does not stay in Python's, to be tried again at the exit. With
     # PYTHONUNBUFFERED there is none, and a write without a buffer may stop half-way without saying so.
-    sys.stdout.flush()
+    _opened().flush()
     stream = sys.stdout.buffer
     out = io.BufferedWriter(Named(getattr(stream, "raw", stream), "standard output"))
     try:
@@ -343,7 +349,7 @@ def standard_output() -> Iterator[BinaryIO]:
 def _text_output(output: Path | None = None) -> Iterator[TextIO]:
     from moderation.output import whole_file
 
-    encoding, errors = ("utf-8", "strict") if output else (sys.stdout.encoding, sys.stdout.errors)
+    encoding, errors = ("utf-8", "strict") if output else (_opened().encoding, sys.stdout.errors)
     with whole_file(output) if output else standard_output() as raw:
         text = io.TextIOWrapper(raw, encoding=encoding, errors=errors, write_through=True)
         yield text

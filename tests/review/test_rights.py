@@ -280,6 +280,8 @@ def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site:
     assert client.post("/password", data=new | {"old": PASSWORD, "again": "typo"}).status_code == 400
     assert client.post("/password", data=new | {"old": PASSWORD}).status_code == 303
     assert client.get("/mine").status_code == 200
+    [changed] = site.store.people.audit(kind="password_changed", limit=1)
+    assert (changed.user, changed.address) == ("ada", "127.0.0.1")
     with httpx.Client(base_url=site.url) as other:
         assert sign_in(other, "ada").status_code == 401
         assert sign_in(other, "ada", "another long password").status_code == 303

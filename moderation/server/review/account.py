@@ -112,7 +112,7 @@ def password(visit: Visit) -> Response:
         _check_old(visit)
         if new != visit.form.get("again", ""):
             raise InputError("the new password was not typed the same twice")
-        visit.store.people.set_password(visit.name, new)
+        visit.store.people.set_password(visit.name, new, by=visit.name, address=visit.address)
     except (SignInFailed, InputError) as error:
         return _not_saved(visit, about, error)
     secret, _ = visit.store.people.sign_in(visit.name, new, address=visit.address)

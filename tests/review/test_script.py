@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Comment
 from moderation.queue import Ruling
@@ -148,8 +148,7 @@ def test_an_answer_of_something_else_than_the_queue_does_not_count(empty: Site, 
 def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Enter) -> None:
     empty.put(*many(4))
     page = enter(empty)
-    until(page, lambda: len(claims(empty)) == 3)
-    page.wait_for_timeout(1_000)  # the comments ahead have arrived
+    page.wait_for_load_state("networkidle")  # the comments ahead have arrived
     empty.store.people.set_role("ada", "moderator")  # ends the session
     page.keyboard.press("a")
     expect(page.locator(".toast.bad")).to_contain_text("You are signed out")
@@ -160,6 +159,36 @@ def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Ent
     sign_in(page, "ada")
     page.keyboard.press("a")
     until(page, lambda: len(empty.store.listing.decisions("ada")) == 3)
+
+
+def test_decisions_that_are_refused_together_all_arrive_after_signing_in_again(empty: Site, enter: Enter) -> None:
+    empty.put(*many(4))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    empty.store.people.set_role("ada", "moderator")  # ends the session
+    sign_in(page, "ada")
+    asked: dict[str, list[Route]] = {"decide": [], "token": []}
+
+    def hold_back(route: Route) -> None:
+        first = asked[route.request.url.rpartition("/")[2]]
+        if len(first) < 2:
+            first.append(route)
+        else:
+            route.continue_()
+
+    for name in asked:
+        page.route(f"**/{name}", hold_back)
+    for turn in range(2):
+        page.keyboard.press("a")
+        until(page, lambda turn=turn: len(asked["decide"]) > turn)
+    for decision in asked["decide"]:
+        decision.continue_()
+    until(page, lambda: len(asked["token"]) == 2)
+    asked["token"][0].continue_()
+    until(page, lambda: len(empty.store.listing.decisions("ada")) == 1)
+    asked["token"][1].continue_()  # the page has the new token already
+    until(page, lambda: len(empty.store.listing.decisions("ada")) == 2)
+    assert page.locator(".toast.bad").count() == 0
 
 
 def sign_in(page: Page, name: str) -> None:

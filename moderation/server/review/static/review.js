@@ -12,9 +12,10 @@
 
   async function ask(url, fields) {
     const options = { headers: { accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
+    const sent = body.dataset.csrf; // another request may renew it while this one is on its way
     if (fields) {
       options.method = "POST";
-      options.body = new URLSearchParams({ ...fields, csrf: body.dataset.csrf });
+      options.body = new URLSearchParams({ ...fields, csrf: sent });
       // A decision arrives also when the page is closed at once; browsers allow that for 64 KiB in all.
       options.keepalive = String(options.body).length < 10000;
     }
@@ -25,7 +26,7 @@
     // Somebody signed in anew in another tab: if it is who this page is for, the page goes on with the new session.
     const { ok, data } = await ask("/token");
     if (ok && data.user !== user) return { ...answer, status: 401 };
-    if (!ok || data.csrf === body.dataset.csrf) return answer;
+    if (!ok || data.csrf === sent) return answer;
     body.dataset.csrf = data.csrf;
     for (const field of all("input[name=csrf]")) field.value = data.csrf;
     return ask(url, fields);

@@ -15,17 +15,20 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from moderation.markup import BLOCKS
+
 MOST_ODDS = 3.0
 """A sentence counts for at most this many units of log-odds, either way."""
 
-_END = re.compile(r"""[.!?…]["'”’»)\]]*\s+|\n\s*""")
+_BLOCK = "|".join(sorted(BLOCKS, key=len, reverse=True))
+_END = re.compile(rf"""[.!?…]["'”’»)\]]*\s+|\n\s*|</?(?:{_BLOCK})\b[^<>]*>\s*""", re.IGNORECASE)
 
 
 def sentences(text: str, starts: NDArray[np.int32]) -> NDArray[np.intp]:
     """Return the number of the sentence that each word stands in, shape (n_words,).
 
     A sentence ends with a full stop, a question or an exclamation mark or an ellipsis before white space, and with a
-    line; marks that close a quotation or a bracket may stand between.
+    line or an HTML element that parts lines; marks that close a quotation or a bracket may stand between.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from moderation.bundle import Bundle
 from moderation.emphasis import emphasis, sentences
 from moderation.features import char_ngrams, word_ngrams
 from moderation.index import Index, build_index
+from moderation.markup import has_signs, located, plain
 from moderation.text import normalise, tokenise
 
 TOKENS_REMEMBERED = 30_000
@@ -76,6 +77,7 @@ class CompiledPath:
     def __init__(self, bundle: Bundle, limit: int) -> None:
         index = bundle.index or build_index(bundle.words, bundle.chars, bundle.idf, bundle.weights)[0]
         self._n_labels = len(bundle.labels)
+        self._limit = limit
         self._kernel = self._make(index, bundle, limit)
 
     @staticmethod
@@ -96,16 +98,31 @@ class CompiledPath:
 
     def weigh(self, texts: Sequence[Any], *, probabilities: bool) -> NDArray[np.float64]:
         out = np.empty((len(texts), self._n_labels))
-        done = self._kernel.weigh(tuple(texts), out, probabilities)
+        done = self._kernel.weigh(tuple(map(self._plain, texts)), out, probabilities)
         return out if done == len(texts) else out[:done]
 
+    def _plain(self, text: Any) -> Any:
+        marked = isinstance(text, str) and ("<" in text or "&" in text)
+        return plain(text[: self._limit]) if marked else text
+
     def shares(self, text: str) -> Shares:
-        starts, ends, weights, numbers = self._kernel.explain(text)
+        if not has_signs(text):
+            return self._shares(text)
+        text = text[: self._limit]
+        words, begins, stops = located(text)
+        starts, ends, weights, _ = self._shares(words)
+        starts, ends = begins[starts], stops[ends - 1]
+        return Shares(starts, ends, weights, sentences(text, starts))
+
+    def _shares(self, words: str) -> Shares:
+        starts, ends, weights, numbers = self._kernel.explain(words)
         rows = np.frombuffer(weights, np.float64).reshape(-1, self._n_labels)
         first, last, sentence = (np.frombuffer(array, np.int32) for array in (starts, ends, numbers))
         return Shares(first, last, rows, sentence.astype(np.intp))
 
     def reasons(self, text: str, label: int, most: int) -> list[tuple[int, int, float]]:
+        if has_signs(text):
+            return self.shares(text).foremost(label, most)
         found: list[tuple[int, int, float]] = self._kernel.reasons(text, label, most)
         return found
 

@@ -4,9 +4,10 @@ Readers evade filters with look-alike letters, zero-width characters, digits for
 elongation. `tokenise` sees through these and keeps, for every token, the span of the original text that it came
 from, so that an explanation can mark the reader's own words.
 
-The work has two steps. *Folding* maps every code point on its own (NFKD, case, accents, look-alikes, invisible
-characters), so it is linear and does not depend on context. *Tokenising* reads the folded text once, left to
-right, with one regular expression whose alternatives are the kinds of token.
+HTML markup is taken out first (`moderation.markup`). The work then has two steps. *Folding* maps every code point on
+its own (NFKD, case, accents, look-alikes, invisible characters), so it is linear and does not depend on context.
+*Tokenising* reads the folded text once, left to right, with one regular expression whose alternatives are the kinds of
+token.
 
 The whole is total (any `str`, lone surrogates and NUL included), linear in the text's length, and idempotent but for
 stretched letters between single stars: "w*kkk*w" is "w*k*w", and that is "wkw".
@@ -18,6 +19,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from moderation.markup import has_signs, located, plain
 
 MAX_FOLDS_KEPT = 50_000
 """How many folded code points are remembered; a hostile text could otherwise fill memory with all 1.1 million."""
@@ -143,7 +146,7 @@ _LEET_LETTERS = str.maketrans("013457@$!", "oieastasi")
 
 
 def tokenise(text: str) -> list[Token]:
-    """Split a text into normalised tokens with their spans in the original.
+    """Split a text into normalised tokens with their spans in the original; HTML markup is read as readers see it.
 
     Words keep inner apostrophes and masking stars (``don't``, ``f*ck``); hyphens part words; every other sign is
     a token of its own, repeated at most twice. Addresses become ``http`` and ``email``. Digits and signs that
@@ -151,6 +154,14 @@ def tokenise(text: str) -> list[Token]:
     Three or more single letters in a row are joined (``k i l l``, ``k.i.l.l``), and a letter repeated three times
     or more is cut to one (``idiooot``), to two where words end so (``killll``).
     """
+    if not has_signs(text):
+        return tokenise_plain(text)
+    words, starts, ends = located(text)
+    return [Token(form, int(starts[first]), int(ends[last - 1])) for form, first, last in tokenise_plain(words)]
+
+
+def tokenise_plain(text: str) -> list[Token]:
+    """Do what `tokenise` does for a text that holds no markup: what looks like it is taken as it stands."""
     folded, origin = _fold(text)
     tokens = []
     for kind, form, start, end in _scan(folded):
@@ -162,7 +173,7 @@ def tokenise(text: str) -> list[Token]:
 
 def normalise(text: str) -> str:
     """Return the normalised tokens of a text, joined by single spaces."""
-    folded = text.translate(_FOLDS)
+    folded = plain(text).translate(_FOLDS)
     return " ".join(form for kind, form, _, _ in _scan(folded) if kind != "joint")
 
 

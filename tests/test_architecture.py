@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 # The floors of `moderation`, lowest first. A file imports only from floors below its own, or from its own where the
 # file or room stands further left. A room (a package named with a star) is ordered inside by having no circles.
 FLOORS = [
-    ["moderation.errors", "moderation.text", "moderation.comment", "moderation.kernel"],
+    ["moderation.errors", "moderation.markup", "moderation.text", "moderation.comment", "moderation.kernel"],
     ["moderation.features", "moderation.index", "moderation.emphasis"],
     ["moderation.bundle", "moderation.formats.*", "moderation.passport", "moderation.queue.*"],
     ["moderation.paths", "moderation.explain", "moderation.scorer", "moderation.policy"],
@@ -34,7 +34,19 @@ def room(name: str) -> str:
 
 SCORING = {
     f"moderation.{name}"
-    for name in ("scorer", "explain", "paths", "policy", "bundle", "features", "emphasis", "index", "kernel", "text")
+    for name in (
+        "scorer",
+        "explain",
+        "paths",
+        "policy",
+        "bundle",
+        "features",
+        "emphasis",
+        "index",
+        "kernel",
+        "markup",
+        "text",
+    )
 }
 
 

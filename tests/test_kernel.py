@@ -20,7 +20,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from moderation import Scorer, index, kernel
 from moderation.bundle import Bundle
 from moderation.features import FeatureSettings
-from moderation.text import tokenise
+from moderation.text import tokenise_plain
 from tests.conftest import ROOT, TEXTS, make_bundle
 
 pytestmark = pytest.mark.skipif(kernel.COMPILED is None, reason=f"no compiled kernel: {kernel.MISSING}")
@@ -62,7 +62,7 @@ def test_words_made_to_fall_on_the_same_places_of_the_cache(shipped: Scorer) -> 
 
 
 def tokens(text: str) -> list[tuple[str, int, int]]:
-    return [tuple(token) for token in tokenise(text)]
+    return [tuple(token) for token in tokenise_plain(text)]
 
 
 @given(ANY)

@@ -22,6 +22,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from moderation import kernel
+from moderation.markup import plain
 from moderation.text import normalise
 from training.corpora import LABELS, Corpus, Row
 
@@ -133,7 +134,7 @@ def _normalise_all(texts: Sequence[str], jobs: int) -> list[str]:
 def _normalise_chunk(texts: Sequence[str]) -> list[str]:
     if kernel.COMPILED is None:
         return [normalise(text) for text in texts]
-    return [" ".join(form for form, _, _ in kernel.COMPILED.tokens(text)) for text in texts]
+    return [" ".join(form for form, _, _ in kernel.COMPILED.tokens(plain(text))) for text in texts]
 
 
 def _move_pairs_together(rows: Sequence[Row], parts: list[str]) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping, Sequence
-from html import unescape
 
 import msgspec
 from starlette.responses import Response
@@ -14,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from moderation.comment import Article, Comment, Score, Verdict
+from moderation.markup import plain
 from moderation.server.answers import json_answer
 from moderation.server.endpoint import Call, Endpoint, header
 from moderation.server.faults import Fault, convert
@@ -37,17 +36,6 @@ REASON_CODES: Mapping[str, str] = {
 
 FINER = ("identity_attack", "insult")
 """Labels that say more exactly what abuse is, where they are likely."""
-
-BLOCKS = frozenset("p div br li ul ol blockquote h1 h2 h3".split())
-
-INLINE = frozenset("a b strong i em s u span code img".split())
-
-# Markup as Coral's purifier writes it, and nothing else: what only looks like a tag is seen by readers, so it stays.
-# A possessive pattern that stops at the next "<", so that reading is linear.
-_TAG = re.compile(
-    rf"""</?({"|".join(sorted(BLOCKS | INLINE, key=len, reverse=True))})(?:\s++[\w-]++="[^"<]*+")*+\s*+/?>""",
-    re.IGNORECASE,
-)
 
 
 class PhaseComment(msgspec.Struct, rename={"parent_id": "parentID"}):
@@ -135,17 +123,6 @@ def _unsigned() -> Fault:
     return Fault("signature", 401, detail)
 
 
-def plain(body: str) -> str:
-    """Return a comment's text without markup; Coral sends HTML or plain text and does not say which."""
-    if "<" not in body and "&" not in body:
-        return body
-    return unescape(_TAG.sub(_space, body)).strip()
-
-
-def _space(tag: re.Match[str]) -> str:
-    return "\n" if tag.group(1).lower() in BLOCKS else ""
-
-
 def answer(score: Score, verdict: Verdict) -> PhaseResponse | None:
     """Return what Coral is told; None: nothing.
 
@@ -186,7 +163,7 @@ def routes(service: Service) -> list[BaseRoute]:
         if secrets:
             check_signature(call.header(SIGNATURE), call.raw, secrets)
         request: PhaseRequest = convert(await call.json(), PhaseRequest)
-        text = plain(request.comment.body)
+        text = plain(request.comment.body).strip()  # Coral sends HTML or plain text and does not say which
         if not text:
             return Response(status_code=204)
         story = Article(url=request.story.url) if request.story and request.story.url else None

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -254,11 +255,24 @@ def test_a_full_disk_is_one_sentence(to: str) -> None:
 
 
 @on_linux
-@pytest.mark.parametrize("command", ["explain hello", "explain hello --json", "model", "extract PAGE"])
-def test_a_full_standard_output_is_one_sentence(command: str) -> None:
+@pytest.mark.parametrize(
+    "command",
+    ["explain hello", "explain hello --json", "model", "extract PAGE", "--version", "queue status -d queue.db"],
+)
+def test_a_full_standard_output_is_one_sentence(command: str, tmp_path: Path) -> None:
     page = ROOT / "tests" / "pages" / "orchard.html"
-    _, err = in_bash(f"moderation {command.replace('PAGE', str(page))} > /dev/full", code=2)
+    _, err = in_bash(f"moderation {command.replace('PAGE', str(page))} > /dev/full", code=2, cwd=tmp_path)
     assert err == "error: standard output: cannot be written: No space left on device\n"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert run("--version")[0] == f"moderation {version('moderation')}\n"
+
+
+def test_the_summary_counts_what_is_in_error(tmp_path: Path) -> None:
+    rows = b'{"text": "a"}\n{"x": 1}\n{"text": 5}\n'
+    _, err = run("score", "-f", "jsonl", "-o", tmp_path / "out.jsonl", stdin=rows, code=1)
+    assert err.startswith("3 comments: 1 allow, 0 review, 0 hold, 2 in error (policy ")
 
 
 @on_linux

@@ -6,13 +6,14 @@ here.
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from moderation.cli import queueing, scoring, serving
-from moderation.errors import ModerationError
+from moderation.errors import InputError, ModerationError
 
 app = typer.Typer(
     name="moderation",
@@ -29,9 +30,21 @@ app.add_typer(queueing.queue, name="queue")
 app.add_typer(queueing.users, name="users")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"moderation {version('moderation')}")
+        raise typer.Exit
+
+
+# Also: a callback keeps the name of a command in front when `narrow` leaves only one.
 @app.callback()
-def together() -> None:
-    # A callback keeps the name of a command in front when `narrow` leaves only one.
+def together(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -51,4 +64,17 @@ def main() -> NoReturn:
     except ModerationError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _end_unheard(error)
     sys.exit(0)
+
+
+def _end_unheard(error: OSError) -> NoReturn:
+    """End when what a command prints cannot be written: its reader went away (`| head`), or the disk is full."""
+    if error.filename is not None or sys.stdout is None:
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer is not tried again
+    if isinstance(error, BrokenPipeError):
+        sys.exit(141)
+    typer.echo(f"error: standard output: cannot be written: {error.strerror}", err=True)
+    sys.exit(InputError.exit_code)

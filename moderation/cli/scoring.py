@@ -360,6 +360,7 @@ def _tell(totals: Totals, policy: Policy, *, quiet: bool) -> None:
     """Sum up on standard error; exit with 1 when rows were in error."""
     if not quiet or totals.failed:
         counts = ", ".join(f"{count:,} {action}" for action, count in totals.actions.items())
+        counts += f", {totals.failed:,} in error" if totals.failed else ""
         typer.echo(f"{totals.rows:,} comments: {counts} (policy {policy.id})", err=True)
     for error in totals.errors:
         typer.echo(f"error: {error}", err=True)

@@ -156,7 +156,7 @@ def test_a_head_has_the_optimum_of_scikit_learn(
 
     known, kinds = truth >= 0, np.unique(corpora, return_inverse=True)[1]
     one_hot = sp.csr_matrix(np.eye(2)[kinds])
-    weights = corpus_weights(corpora[known], chosen.corpus_power, chosen.own_factor)
+    weights = corpus_weights(corpora[known], chosen)
     reference = LogisticRegression(C=2.0, tol=1e-8, max_iter=2_000)
     counts = np.zeros(3_000)
     counts[known] = weights

@@ -19,7 +19,7 @@ from moderation.text import normalise
 from training.calibrate import fit_platt
 from training.columns import Columns
 from training.corpora import LABELS, Corpus, Row, load_registry
-from training.fit import FitSettings, corpus_weights, fit_head, fit_heads, naive_bayes_scale
+from training.fit import OWN, FitSettings, corpus_weights, fit_head, fit_heads, naive_bayes_scale
 from training.measures import calibration_error, rate_weights
 from training.splits import HeldBack, Table, assemble, assign_part, copy_key
 from training.train import TrainSettings, gather
@@ -133,9 +133,26 @@ REAL = ("civil_subset", "fox_news", "hatecheck", "hatemojibuild", "jigsaw_wiki",
 
 
 def test_corpus_weights_follow_the_root() -> None:
-    weights = corpus_weights(np.array(["a"] * 100 + ["b"] * 4), 0.5)
+    weights = corpus_weights(np.array(["a"] * 100 + ["b"] * 4), FitSettings())
     assert_allclose(weights.mean(), 1)
     assert_allclose(weights[:100].sum() / weights[100:].sum(), 10 / 2)
+
+
+def test_halves_of_pairs_weigh_more_than_others_of_ours() -> None:
+    corpora, paired = np.array(["a"] * 4 + [OWN] * 4), np.arange(8) >= 6
+    weights = corpus_weights(corpora, FitSettings(own_factor=3.0, pair_factor=2.0), paired)
+    assert_allclose(weights.mean(), 1)
+    assert_allclose(weights / weights[0], [1] * 4 + [3] * 2 + [6] * 2)
+
+
+def test_the_fit_follows_the_pairs() -> None:
+    # Word 0 marks harm in the pair, and harmlessness in as many others: who weighs more decides.
+    matrix = sp.csr_matrix(np.array([[1.0], [0.0], [0.0], [1.0]]))
+    labels, corpora, paired = np.array([1, 0, 1, 0], np.int8), np.repeat(OWN, 4), np.array([1, 1, 0, 0], bool)
+    settings = FitSettings(inverse_strength=10, naive_bayes=0)
+    plain, _ = fit_head(matrix, labels, corpora, settings)
+    followed, _ = fit_head(matrix, labels, corpora, settings, paired=paired)
+    assert abs(plain[0]) < 1e-3 < followed[0]
 
 
 def test_corpora_of_different_rates_do_not_bend_the_weights() -> None:

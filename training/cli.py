@@ -88,7 +88,7 @@ def train(
     run: Annotated[Path, typer.Option("--run", "-r", help="Folder to write the run to.")],
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),
-    name: Annotated[str, typer.Option("--name", help="First part of the model's id.")] = "en-5",
+    name: Annotated[str, typer.Option("--name", help="First part of the model's id.")] = "en-6",
     tiers: Annotated[
         str, typer.Option("--tiers", help="Licence tiers to train on, by commas: open, unstated, noncommercial.")
     ] = "open",
@@ -115,6 +115,7 @@ def crossval(
     char_ngrams: Annotated[tuple[int, int], typer.Option("--char-ngrams", help="Fewest and most characters.")] = (2, 6),
     inverse_strength: Annotated[float, typer.Option("-C", help="Inverse of the regularisation.")] = 2.0,
     own_factor: Annotated[float, typer.Option("--own-factor", help="Weight of our own comments.")] = 3.0,
+    pair_factor: Annotated[float, typer.Option("--pair-factor", help="Weight of minimal pairs among them.")] = 2.0,
     naive_bayes: Annotated[
         float, typer.Option("--naive-bayes", min=0, max=1, help="How far columns are scaled by naive-Bayes weights.")
     ] = 0.5,
@@ -136,6 +137,7 @@ def crossval(
     fit = FitSettings(
         inverse_strength=_above_zero("-C", inverse_strength),
         own_factor=_above_zero("--own-factor", own_factor),
+        pair_factor=_above_zero("--pair-factor", pair_factor),
         naive_bayes=naive_bayes,
     )
     settings = TrainSettings(features=features, fit=fit, min_rows_words=3, min_rows_chars=5)

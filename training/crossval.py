@@ -97,7 +97,7 @@ def _enough(truth: NDArray[np.int8]) -> bool:
 def _one(design: Design, truth: NDArray[np.int8], fold: Fold, settings: FitSettings) -> tuple[float, int, int]:
     """Fit without a fold and return its AUC, pairs in order and pairs."""
     kept = np.where(fold.rows, -1, truth).astype(np.int8)
-    weights, _ = fit_head(design.matrix, kept, design.table.corpora, settings)
+    weights, _ = fit_head(design.matrix, kept, design.table.corpora, settings, paired=design.paired)
     measured = np.flatnonzero(fold.rows & (truth >= 0) & ~design.copies)
     scores = (design.matrix @ weights)[measured]
     rows = [design.table.rows[place] for place in measured]

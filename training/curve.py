@@ -61,7 +61,7 @@ def learning_curve(
         limit = np.quantile(order[counted], min(1.0, size / max(int(counted.sum()), 1)))
         kept = (order < 0) | (order <= limit)
         labels = np.where(kept, design.table.labels[:, place], -1).astype(np.int8)
-        weights, _ = fit_head(design.matrix, labels, design.table.corpora, fit, jobs=jobs)
+        weights, _ = fit_head(design.matrix, labels, design.table.corpora, fit, paired=design.paired, jobs=jobs)
         words, chars = np.split(design.fold(weights[:, None])[:, 0], [design.sharing.shape[0]])
         scores = {name: found[0] @ words + found[1] @ chars for name, found in features.items()}
         aucs = {name: fast_auc(scores[name], measured[name].labels[:, place]) for name in scores}

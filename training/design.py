@@ -54,6 +54,11 @@ class Design:
         """Where the copies are, which are never measured on."""
         return np.array([MARK in row.id and row.corpus == "authored" for row in self.table.rows])
 
+    @property
+    def paired(self) -> NDArray[np.bool_]:
+        """Where the halves of our minimal pairs are; a copy of one stands alone and is none."""
+        return np.array([bool(row.source.get("pair")) for row in self.table.rows]) & ~self.copies
+
     def fold(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn weights of the design's columns, shape (n_columns, n_labels), into those of the features alone."""
         words, shared = self.sharing.shape

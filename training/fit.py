@@ -25,6 +25,8 @@ class FitSettings:
     """A corpus of n rows weighs ``n ** corpus_power`` in all, so that none drowns the others."""
     own_factor: float = 1.5
     """Our own comments, which alone know the codebook well, weigh this many times what their number gives them."""
+    pair_factor: float = 2.0
+    """Halves of a minimal pair, which tell what makes the difference, weigh this many times what others of ours do."""
     naive_bayes: float = 0.7
     """How far a column's scale follows its naive-Bayes weight (`naive_bayes_scale`): 0 not at all, 1 in proportion."""
     tolerance: float = 2e-6
@@ -40,13 +42,18 @@ OWN = "authored"
 """Name of our own comments among the corpora."""
 
 
-def corpus_weights(corpora: NDArray[np.str_], power: float, own_factor: float = 1.5) -> NDArray[np.float64]:
-    """Return a weight per row with mean 1, so that a corpus of n rows weighs in proportion to ``n ** power``.
+def corpus_weights(
+    corpora: NDArray[np.str_], settings: FitSettings, paired: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """Return a weight per row with mean 1, so that a corpus of n rows weighs in proportion to ``n ** corpus_power``.
 
-    Our own comments weigh `own_factor` times as much.
+    Our own comments weigh `own_factor` times as much, and those that are `paired` again `pair_factor` times.
     """
     _, place, count = np.unique(corpora, return_inverse=True, return_counts=True)
-    weights = count[place].astype(np.float64) ** (power - 1) * np.where(corpora == OWN, own_factor, 1.0)
+    weights = count[place].astype(np.float64) ** (settings.corpus_power - 1)
+    weights *= np.where(corpora == OWN, settings.own_factor, 1.0)
+    if paired is not None:
+        weights *= np.where(paired, settings.pair_factor, 1.0)
     return np.asarray(weights * (len(weights) / weights.sum()), dtype=np.float64)
 
 
@@ -77,10 +84,17 @@ def naive_bayes_scale(
 
 
 def fit_head(
-    matrix: Any, labels: NDArray[np.int8], corpora: NDArray[np.str_], settings: FitSettings, *, jobs: int = 1
+    matrix: Any,
+    labels: NDArray[np.int8],
+    corpora: NDArray[np.str_],
+    settings: FitSettings,
+    *,
+    paired: NDArray[np.bool_] | None = None,
+    jobs: int = 1,
 ) -> tuple[NDArray[np.float64], float]:
     """Fit one label; see `fit_heads`. Returns its weights, shape (n_features,), and its intercept."""
-    weights, intercepts = fit_heads(matrix, labels[:, None], corpora, [settings], names=["label"], jobs=jobs)
+    one = labels[:, None]
+    weights, intercepts = fit_heads(matrix, one, corpora, [settings], names=["label"], paired=paired, jobs=jobs)
     return weights[:, 0], float(intercepts[0])
 
 
@@ -91,6 +105,7 @@ def fit_heads(
     settings: Sequence[FitSettings],
     *,
     names: Sequence[str],
+    paired: NDArray[np.bool_] | None = None,
     jobs: int = 1,
     progress: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -108,6 +123,7 @@ def fit_heads(
     matrix : `Columns`, or a sparse matrix of shape (n_rows, n_features)
     labels : 1, 0 or -1, shape (n_rows, n_labels)
     settings, names : of each label
+    paired : where rows are halves of minimal pairs, shape (n_rows,); None: nowhere
     jobs : threads
 
     Returns
@@ -126,14 +142,21 @@ def fit_heads(
     columns = columns.only(np.any(labels >= 0, axis=1), jobs=jobs)
     kinds, places = np.unique(corpora, return_inverse=True)
     scales = [
-        naive_bayes_scale(columns, truth == 1, _weights(truth >= 0, corpora, chosen), chosen.naive_bayes)
+        naive_bayes_scale(columns, truth == 1, _weights(truth >= 0, corpora, chosen, paired), chosen.naive_bayes)
         for truth, chosen in zip(labels.T, settings, strict=True)
     ]
     points = [np.zeros(columns.shape[1] + len(kinds) + 1) for _ in scales]
     with _counted("readings of the matrix", progress) as readings:
         for some, rows in _ever_finer(columns):
             losses = [
-                _Loss(truth == 1, _weights(rows & (truth >= 0), corpora, chosen), places, len(kinds), scale, chosen)
+                _Loss(
+                    truth == 1,
+                    _weights(rows & (truth >= 0), corpora, chosen, paired),
+                    places,
+                    len(kinds),
+                    scale,
+                    chosen,
+                )
                 for truth, chosen, scale in zip(labels.T, settings, scales, strict=True)
             ]
             points = _minimise(some, losses, points, readings)
@@ -143,10 +166,12 @@ def fit_heads(
     return weights, np.array([point[-1] + offset for point, offset in zip(points, offsets, strict=True)])
 
 
-def _weights(rows: NDArray[np.bool_], corpora: NDArray[np.str_], settings: FitSettings) -> NDArray[np.float64]:
+def _weights(
+    rows: NDArray[np.bool_], corpora: NDArray[np.str_], settings: FitSettings, paired: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
     """Return how many comments each row counts for: 1 in the mean of `rows`, and 0 for all others."""
     weights = np.zeros(len(rows))
-    weights[rows] = corpus_weights(corpora[rows], settings.corpus_power, settings.own_factor)
+    weights[rows] = corpus_weights(corpora[rows], settings, None if paired is None else paired[rows])
     return weights
 
 

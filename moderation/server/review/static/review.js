@@ -1,89 +1,14 @@
 // The pages work without this file. With it: keys, the next comment before it is asked for, undo, live counts.
 "use strict";
 (() => {
-  const body = document.body, page = body.dataset.page, user = body.dataset.user;
-  const find = (what, where = document) => where.querySelector(what);
-  const all = (what, where = document) => [...where.querySelectorAll(what)];
+  const { page, user, find, all, ask, signedOut, say, toast, counts, live } = desk, body = document.body;
   const fresh = () => [...crypto.getRandomValues(new Uint8Array(12))].map((n) => n.toString(16).padStart(2, "0")).join("");
   const stage = find("#stage");
   document.documentElement.classList.add("js");
 
-  // Asking the server
-
-  async function ask(url, fields) {
-    const options = { headers: { accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
-    const sent = body.dataset.csrf; // another request may renew it while this one is on its way
-    if (fields) {
-      options.method = "POST";
-      options.body = new URLSearchParams({ ...fields, csrf: sent });
-      // A decision arrives also when the page is closed at once; browsers allow that for 64 KiB in all.
-      options.keepalive = String(options.body).length < 10000;
-    }
-    const response = await fetch(url, options);
-    const ours = !response.redirected && (response.headers.get("content-type") || "").includes("json");
-    const answer = { ok: ours && response.ok, status: response.status, ours, data: ours ? await response.json() : {} };
-    if (!fields || answer.status !== 403) return answer;
-    // Somebody signed in anew in another tab: if it is who this page is for, the page goes on with the new session.
-    const { ok, data } = await ask("/token");
-    if (ok && data.user !== user) return { ...answer, status: 401 };
-    if (!ok || data.csrf === sent) return answer;
-    body.dataset.csrf = data.csrf;
-    for (const field of all("input[name=csrf]")) field.value = data.csrf;
-    return ask(url, fields);
-  }
-
-  let out = null;
-  function signedOut() {
-    if (out?.isConnected) return;
-    const back = encodeURIComponent(location.pathname + location.search);
-    out = toast("You are signed out. Sign in again: what you decided is kept and will be sent.", { bad: true, href: `/sign-in?next=${back}` });
-  }
-
-  function say(words) {
-    find("#say").textContent = words;
-  }
-
-  function toast(words, { action, label, bad, href, seconds = 8 } = {}) {
-    const box = document.createElement("div"), text = document.createElement("p");
-    box.className = bad ? "toast bad" : "toast";
-    text.textContent = words;
-    box.append(text);
-    if (href) {
-      const link = document.createElement("a");
-      link.href = href;
-      link.textContent = "Open it";
-      box.append(link);
-    }
-    if (action) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.innerHTML = label;
-      button.addEventListener("click", () => { box.remove(); action(); });
-      box.append(button);
-    }
-    const toasts = find("#toasts");
-    while (toasts.children.length > 2) toasts.firstChild.remove();
-    toasts.append(box);
-    if (!bad) setTimeout(() => box.remove(), seconds * 1000);
-    else box.addEventListener("click", () => box.remove());
-    return box;
-  }
-
-  function live(data) {
-    if ("waiting" in data) waiting = data.waiting;
-    for (const [name, value] of Object.entries(data)) {
-      if (typeof value !== "number") continue;
-      for (const place of all(`[data-count="${name}"]`)) {
-        place.textContent = value.toLocaleString("en").replaceAll(",", "\u202f");
-        place.hidden = !value;
-      }
-      for (const place of all(`[data-live="${name}"]`)) place.textContent = value.toLocaleString("en").replaceAll(",", "\u202f");
-    }
-  }
-
   // What the page asks for by itself: its moderator is told when there is no answer
 
-  let trouble = "", waiting = null;
+  let trouble = "";
 
   async function look(url, fields) {
     const { ok, status, data } = await ask(url, fields).catch(() => ({}));
@@ -99,8 +24,8 @@
     const box = stage && find(".empty", stage);
     if (!box || page !== "work") return;
     const fine = find("#empty").content.firstElementChild.cloneNode(true), others = find("[data-others]", fine);
-    if (others && waiting !== null) {
-      others.hidden = waiting <= flying().length;
+    if (others && counts.waiting !== null) {
+      others.hidden = counts.waiting <= flying().length;
       find("[data-none]", fine).hidden = !others.hidden;
     }
     const passed = open().length;
@@ -539,45 +464,5 @@
       rest.hidden = true;
       body.dataset.break = new Date(Date.now() + after).toISOString();
     });
-  }
-
-  // Bulk: drag a range over the histogram
-
-  const histogram = find("#histogram"), range = find("#range");
-  if (histogram && range) {
-    const low = find("#b-low"), high = find("#b-high"), columns = all(".column", histogram);
-    let from = null, later = null;
-    const share = (event) => {
-      const box = histogram.getBoundingClientRect();
-      return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
-    };
-    const paint = () => {
-      const a = Number(low.value), b = Number(high.value);
-      for (const column of columns) {
-        const middle = (Number(column.dataset.low) + Number(column.dataset.high)) / 2;
-        column.classList.toggle("in", middle >= a && middle <= b);
-      }
-    };
-    let asked = 0;
-    const look = () => {
-      clearTimeout(later);
-      for (const button of all("#preview button")) button.disabled = true; // what they say is not true any more
-      later = setTimeout(async () => {
-        const mine = ++asked;
-        const response = await fetch(`/bulk/preview?${new URLSearchParams(new FormData(range))}`, { cache: "no-store" }).catch(() => null);
-        if (!response || !response.ok || mine !== asked) return;
-        find("#preview").innerHTML = await response.text();
-      }, 200);
-    };
-    const drag = (event) => {
-      const to = share(event), ends = [Math.min(from, to), Math.max(from, to)];
-      low.value = (Math.floor(ends[0] * 20) / 20).toFixed(2);
-      high.value = (Math.ceil(Math.max(ends[1], ends[0] + 0.001) * 20) / 20).toFixed(2);
-      paint();
-    };
-    histogram.addEventListener("pointerdown", (event) => { from = share(event); histogram.setPointerCapture(event.pointerId); drag(event); });
-    histogram.addEventListener("pointermove", (event) => { if (from !== null) drag(event); });
-    histogram.addEventListener("pointerup", () => { if (from !== null) { from = null; look(); } });
-    for (const input of [low, high]) input.addEventListener("input", () => { paint(); look(); });
   }
 })();

@@ -49,7 +49,8 @@ class Shares(NamedTuple):
         column = self.weights[:, label]
         towards = np.flatnonzero(column > 0)
         # Stable: of equal ones the first in the text comes first.
-        order = towards[np.argsort(-emphasis(column, self.sentences)[towards], kind="stable")][:most]
+        ranks = emphasis(column, self.sentences, self.ends - self.starts)
+        order = towards[np.argsort(-ranks[towards], kind="stable")][:most]
         return [(int(self.starts[place]), int(self.ends[place]), float(column[place])) for place in order]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moderation.bundle import Bundle
-from moderation.emphasis import MOST_ODDS, emphasis, sentences
+from moderation.emphasis import LONG, MOST_ODDS, emphasis, sentences
 from moderation.scorer import Scorer
 
 
@@ -28,12 +28,19 @@ def test_where_sentences_begin(text: str, starts: list[int]) -> None:
     assert np.flatnonzero(np.diff(numbers, prepend=-1)).tolist() == starts
 
 
-def test_words_weigh_with_the_odds_of_their_sentence() -> None:
-    weights = np.array([0.5, -1.0, 0.4, 0.6, 9.0])
-    found = emphasis(weights, np.array([0, 0, 1, 1, 2]))
-    assert_allclose(found[:4], weights[:4] * np.exp([-0.5, -0.5, 1.0, 1.0]))
-    assert found[4] == pytest.approx(9.0 * np.exp(MOST_ODDS)), "one sentence does not drown all others"
-    assert emphasis(np.array([]), np.array([], dtype=np.intp)).tolist() == []
+def test_words_weigh_with_the_odds_of_their_sentence_alone() -> None:
+    weights, lengths = np.array([0.5, -1.0, 0.4, 0.6, 9.0]), np.full(5, LONG)
+    found = emphasis(weights, np.array([0, 0, 1, 1, 2]), lengths)
+    alone = np.sqrt(5 / 2)
+    assert_allclose(found[:4], LONG * weights[:4] * np.exp([-0.5 * alone, -0.5 * alone, alone, alone]))
+    assert found[4] == pytest.approx(LONG * 9.0 * np.exp(MOST_ODDS)), "one sentence does not drown all others"
+    none = np.array([], dtype=np.intp)
+    assert emphasis(np.array([]), none, none.astype(np.int32)).tolist() == []
+
+
+def test_short_words_stand_back() -> None:
+    found = emphasis(np.ones(4), np.zeros(4, np.intp), np.array([1, 3, 6, 30]))
+    assert_allclose(found / found[0], [1, 3, 6, 6])
 
 
 @given(st.text(st.sampled_from(list("ab .!?…\"'”’»)]\n\u200b\u2028½")), max_size=60))

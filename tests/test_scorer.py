@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from moderation import Comment, Scorer, kernel
 from moderation.bundle import Bundle, load_bundle
+from moderation.emphasis import LONG
 from moderation.errors import InputError
 from moderation.features import FeatureSettings
 from moderation.scorer import MAX_CHARACTERS
@@ -130,11 +131,11 @@ def test_an_explanation_marks_the_words_as_written(small_scorer: Scorer) -> None
 
 
 def test_reasons_pull_towards_the_label_heaviest_first(small_scorer: Scorer) -> None:
-    reasons = small_scorer.explain(" ".join(TEXTS)).reasons("abuse", 4)
-    weights = [span.weight for span in reasons]
-    assert len(weights) == 4
-    assert weights == sorted(weights, reverse=True)
-    assert weights[-1] > 0
+    reasons = small_scorer.explain(" ".join(TEXTS).translate(str.maketrans(".!?", "   "))).reasons("abuse", 4)
+    ranks = [span.weight * min(span.end - span.start, LONG) for span in reasons]
+    assert len(ranks) == 4
+    assert ranks == sorted(ranks, reverse=True)
+    assert min(span.weight for span in reasons) > 0
 
 
 def test_over_long_text_is_cut_and_says_so(small_scorer: Scorer) -> None:

@@ -134,27 +134,41 @@ static int compare_reasons(const void *a, const void *b)
     return x->token < y->token ? -1 : 1;
 }
 
-#define MOST_ODDS 3.0
+#define MOST_ODDS 6.0
+#define LONG_WORD 6
+
+/* The odds that a sentence would give if it stood alone; `sum` and `words` are its own, `all` the words of the text. */
+static double odds_alone(double sum, uint32_t words, size_t all)
+{
+    return exp(fmin(fmax(sum * sqrt((double)all / words), -MOST_ODDS), MOST_ODDS));
+}
 
 /* Return the tokens that pull towards a label, sorted as moderation.emphasis says; NULL when memory is short. */
 static Reason *reasons_of(const Explained *x, const Model *m, int label, size_t *n)
 {
     Reason *reasons = malloc((x->n_tokens + 1) * sizeof *reasons);
     double *sums = calloc(x->n_tokens + 1, sizeof *sums);
+    uint32_t *words = calloc(x->n_tokens + 1, sizeof *words);
     const double *shares = x->shares + label;
     *n = 0;
-    if (!reasons || !sums) {
+    if (!reasons || !sums || !words) {
         free(reasons);
         free(sums);
+        free(words);
         return NULL;
     }
-    for (size_t k = 0; k < x->n_tokens; k++) sums[x->sentences[k]] += shares[k * (size_t)m->labels];
     for (size_t k = 0; k < x->n_tokens; k++) {
+        sums[x->sentences[k]] += shares[k * (size_t)m->labels];
+        words[x->sentences[k]]++;
+    }
+    for (size_t k = 0; k < x->n_tokens; k++) {
+        int32_t sentence = x->sentences[k], length = x->ends[k] - x->starts[k];
         double weight = shares[k * (size_t)m->labels];
-        double odds = exp(fmin(fmax(sums[x->sentences[k]], -MOST_ODDS), MOST_ODDS));
-        if (weight > 0) reasons[(*n)++] = (Reason){weight * odds, weight, k};
+        double odds = odds_alone(sums[sentence], words[sentence], x->n_tokens);
+        if (weight > 0) reasons[(*n)++] = (Reason){weight * odds * (length < LONG_WORD ? length : LONG_WORD), weight, k};
     }
     free(sums);
+    free(words);
     qsort(reasons, *n, sizeof *reasons, compare_reasons);
     return reasons;
 }

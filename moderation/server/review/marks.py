@@ -82,7 +82,10 @@ def _shares(text: str, spans: Sequence[Span]) -> Iterator[tuple[Span, float]]:
     for label in sorted({span.label for span in spans}):
         of_label = [span for span in spans if span.label == label]
         weights = np.array([span.weight for span in of_label])
-        ranks = emphasis(weights, sentences(text, np.array([span.start for span in of_label], np.int32)))
+        starts, ends = (
+            np.array(places, np.int32) for places in zip(*((s.start, s.end) for s in of_label), strict=True)
+        )
+        ranks = emphasis(weights, sentences(text, starts), ends - starts)
         shares = np.where(weights > 0, ranks / (ranks.max() or 1.0), weights / (np.abs(weights).max() or 1.0))
         yield from zip(of_label, shares.tolist(), strict=True)
 

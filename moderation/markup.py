@@ -24,12 +24,19 @@ INLINE = frozenset(
 )
 """Elements inside words; their tags count as nothing, so that they cannot part a word ("sh<b></b>oot")."""
 
+BOOLEAN = frozenset(
+    "allowfullscreen async autofocus autoplay checked compact controls default defer disabled download hidden inert "
+    "ismap itemscope loop multiple muted nohref noresize noshade novalidate nowrap open playsinline readonly required "
+    "reversed selected".split()
+)
+"""Attributes that stand without a value; a tag with any other word in it is text ("a <b and c> d")."""
+
 # Possessive patterns that stop at the next "<", so that reading is linear whatever is left open.
 _VALUE = r"""(?:"[^"<]*+"|'[^'<]*+'|[^\s"'<>=`]++)"""
 _MARKUP = re.compile(
     rf"""
       </?(?P<tag>{"|".join(sorted(BLOCKS | INLINE, key=len, reverse=True))})
-      (?P<attributes>(?:\s++[\w:@.-]++\s*+=\s*+{_VALUE})*+)\s*+/?>
+      (?P<attributes>(?:\s++(?:[\w:@.-]++\s*+=\s*+{_VALUE}|(?:{"|".join(sorted(BOOLEAN))})(?=[\s/>])))*+)\s*+/?>
     | &(?P<entity>\#[0-9]{{1,7}}|\#[xX][0-9a-fA-F]{{1,6}}|[a-zA-Z][a-zA-Z0-9]{{1,30}});
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,

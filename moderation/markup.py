@@ -31,6 +31,9 @@ BOOLEAN = frozenset(
 )
 """Attributes that stand without a value; a tag with any other word in it is text ("a <b and c> d")."""
 
+MOST_MARKUP = 8
+"""Characters of a text that are read for each that a beginning of it is to show."""
+
 # Possessive patterns that stop at the next "<", so that reading is linear whatever is left open.
 _VALUE = r"""(?:"[^"<]*+"|'[^'<]*+'|[^\s"'<>=`]++)"""
 _MARKUP = re.compile(
@@ -68,6 +71,17 @@ def located(text: str) -> tuple[str, NDArray[np.int32], NDArray[np.int32]]:
         ends += [*range(at + 1, first + 1), *[last] * len(meaning)]
         at = last
     return "".join(parts), np.array(starts, np.int32), np.array(ends, np.int32)
+
+
+def beginning(text: str, most: int) -> str:
+    """Return the beginning of a text that shows `most` characters, with its markup, of which no piece is cut."""
+    if not has_signs(text[:most]):
+        return text[:most]
+    window = text[: MOST_MARKUP * most]
+    if len(window) < len(text) and window.rfind("<") > window.rfind(">"):
+        window = window[: window.rfind("<")]
+    words, starts, _ = located(window)
+    return window[: starts[most]] if len(words) > most else window
 
 
 def _meaning(match: re.Match[str]) -> str:

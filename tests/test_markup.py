@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moderation.bundle import Bundle
-from moderation.markup import located, plain
+from moderation.markup import beginning, located, plain
 from moderation.scorer import Scorer
 from moderation.text import normalise, tokenise
 
@@ -82,6 +82,12 @@ def test_places_are_where_the_words_stand(text: str) -> None:
     tokens = tokenise(text)
     assert " ".join(token.text for token in tokens) == normalise(text)
     assert all(0 <= token.start < token.end <= len(text) for token in tokens)
+
+
+@given(MARKED, st.integers(0, 20))
+def test_a_beginning_shows_so_many_characters(text: str, most: int) -> None:
+    assert text.startswith(beginning(text, most))
+    assert plain(beginning(text, most)) == plain(text)[:most] or len(text) > 8 * most
 
 
 @given(MARKED)

@@ -201,7 +201,7 @@ class Entry:
     site: str
     """Its site."""
     comment: Comment
-    """The comment as it reads now; the text is cut to `Listing.SHORT` characters in lists."""
+    """The comment as it reads now; in lists its text is cut to what shows `Listing.SHORT` characters."""
     state: State
     """Where it stands; "queued" for a second look, whatever the first one said."""
     label: str

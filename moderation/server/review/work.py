@@ -193,8 +193,8 @@ def card(
     visit: Visit, item: Item, choice: Choice | None = None, *, back: str | None = None, acts: bool = True
 ) -> dict[str, Any]:
     """Return everything that the template of one comment needs; `acts` False leaves the buttons out."""
-    spans = () if item.blind else item.version.spans
     version, asked = item.version, visit.request.query_params.get("show")
+    reading = marks.Reading(version.text, () if item.blind else version.spans)
     probabilities = version.score.probabilities
     thresholds = visit.room.policy.thresholds
     ranked = sorted(probabilities, key=lambda name: (name not in thresholds, -probabilities[name]))
@@ -202,7 +202,7 @@ def card(
     likely = {name for name, probability, limits in scores if limits or probability >= 0.1 or name == item.label}
     shown = asked if asked in probabilities else item.label
     whole = visit.request.query_params.get("whole") == "yes"
-    fold, cut = marks.folded(version.text, whole)
+    fold, cut = marks.folded(reading.text, whole)
     blur = visit.user.preferences.blur
     now = visit.store.database.now()
     query = f"?{choice.query()}" if choice else ""
@@ -211,10 +211,12 @@ def card(
         "shown": shown,
         "scores": [score for score in scores if score[0] in likely],
         "others": [score for score in scores if score[0] not in likely],
-        "drivers": {name: marks.drivers(version.text, version.spans, name) for name in ranked},
-        "head": marks.pieces(version.text, spans, 0, fold),
-        "rest": marks.pieces(version.text, spans, fold, cut),
-        "cut": len(version.text) - cut,
+        "drivers": {name: reading.drivers(name) for name in ranked},
+        "text": reading.text,
+        "head": reading.pieces(0, fold),
+        "rest": reading.pieces(fold, cut),
+        "cut": len(reading.text) - cut,
+        "source": reading.source and reading.source[: None if whole else marks.MOST],
         "blurred": blur is not None and (item.blind or item.severity >= blur) and not item.erased,
         "reasons": list(visit.store.reasons.values()),
         "key": secrets.token_urlsafe(12),

@@ -104,3 +104,11 @@ def test_pieces_are_the_text(text: str, places: list[tuple[int, int, float]], cu
     reading = Reading(text, [Span(start, start + size, "abuse", weight) for start, size, weight in places])
     whole = "".join(piece.text for part in (reading.pieces(0, cut), reading.pieces(cut)) for piece in part)
     assert whole == reading.text[:cut] + reading.text[cut:]
+
+
+def test_the_words_that_speak_for_a_label_are_those_that_add_most(empty: Site) -> None:
+    """In a long comment that repeats itself, each of its words says little where it stands."""
+    text = "\n\n".join(f"You stupid liar number {n}, what a pathetic idiot." for n in range(200))
+    reading = Reading(text, empty.scorer.explain(text).spans)
+    words = [word for word, _ in reading.drivers("abuse")]
+    assert {"stupid", "liar", "pathetic", "idiot"} <= set(words), words

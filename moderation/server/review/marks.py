@@ -101,10 +101,8 @@ class Reading:
             if span.label == label:
                 word = self.text[first:last].casefold()[:40]
                 total[word] += span.weight
-                rank[word] = max(rank[word], share)
-        towards = sorted((-rank[word], word) for word, weight in total.items() if weight > 0 and _word(word))[
-            :most
-        ]
+                rank[word] += share
+        towards = sorted((-rank[word], word) for word, weight in total.items() if weight > 0 and _word(word))[:most]
         return sorted(((word, total[word]) for _, word in towards), key=lambda one: (-one[1], one[0]))
 
 

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import httpx
@@ -82,6 +83,51 @@ def test_a_form_needs_the_token_of_its_session(client: httpx.Client, site: Site)
     answer = client.post("/comments/3/decide", data={"act": "approve", "csrf": csrf(client)})
     assert answer.status_code == 303
     assert len(site.store.listing.decisions()) == 1
+
+
+def test_a_form_without_a_session_comes_back_and_says_that_nothing_was_done(client: httpx.Client, site: Site) -> None:
+    form, stood = {"act": "approve", "back": "/mine"}, {"referer": f"{site.url}/comments/3?show=abuse"}
+    asked = client.post("/comments/3/decide", data=form, headers=stood).headers["location"]
+    assert asked == "/sign-in?lost=yes&next=/comments/3%3Fshow%3Dabuse%26lost%3Dyes"
+    page = client.get(asked).text
+    assert "what you sent was not done" in page
+    wanted = unescape(re.search(r'name="next" value="([^"]+)"', page)[1])  # type: ignore[index]
+    back = client.post("/sign-in", data={"name": "ada", "password": PASSWORD, "next": wanted}).headers["location"]
+    assert back == "/comments/3?show=abuse&lost=yes"
+    assert "what you sent was not done" in client.get(back).text
+    assert "what you sent was not done" not in client.get("/comments/3").text
+    assert not site.store.listing.decisions()
+
+
+@pytest.mark.parametrize(
+    ("referer", "back", "expected"),
+    [
+        (None, "/mine", "/mine"),
+        ("https://evil.example/comments/3", "", "/work"),
+        ("{url}/people/change", "", "/work"),  # the answer to a form: nothing to go back to
+        ("{url}//evil.example/work", "https://evil.example/", "/work"),
+        ("http://[evil", "//evil.example", "/work"),
+    ],
+)
+def test_a_lost_form_leads_to_pages_of_ours_alone(
+    client: httpx.Client, site: Site, referer: str | None, back: str, expected: str
+) -> None:
+    headers = {"referer": referer.format(url=site.url)} if referer else {}
+    asked = client.post("/comments/3/skip", data={"back": back}, headers=headers).headers["location"]
+    assert asked == f"/sign-in?lost=yes&next={expected}%3Flost%3Dyes"
+
+
+def test_a_form_of_an_older_session_leads_back_to_its_page(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    old = csrf(client)
+    client.cookies.clear()
+    sign_in(client, "ada")
+    form = {"act": "approve", "csrf": old}
+    answer = client.post("/comments/3/decide", data=form, headers={"referer": f"{site.url}/comments/3?show=abuse"})
+    assert answer.status_code == 403
+    assert '<a href="/comments/3?show=abuse">Back to where you were</a>' in answer.text
+    answer = client.post("/comments/3/decide", data=form, headers={"referer": "https://evil.example/comments/3"})
+    assert answer.status_code == 403 and "Back to where you were" not in answer.text
 
 
 def test_what_changes_something_does_not_answer_to_get(client: httpx.Client) -> None:

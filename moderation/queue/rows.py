@@ -33,6 +33,16 @@ DECIDABLE: tuple[ColumnElement[bool], ...] = (
 )
 """Appeals that somebody can decide: their comments are there, and wait for no other decision."""
 
+
+def had_a_hand(user: Any) -> ColumnElement[bool]:
+    """Return whether a user has ever decided on an appeal's comment, also on an earlier text and also if it was undone.
+
+    Such a user does not decide on the appeal.
+    """
+    own = decisions.c.comment_id == appeals.c.comment_id, decisions.c.user_id == user
+    return exists().where(*own, decisions.c.act != "undo")
+
+
 _SCORED: ColumnElement[bool] = literal_column("scores.waiting <> 0")
 _MARKED: ColumnElement[bool] = literal_column("scores.waiting > 0 AND scores.marked")
 

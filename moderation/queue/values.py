@@ -291,7 +291,7 @@ class Counts:
     escalated: int
     """Comments that wait for a senior."""
     appeals: int
-    """Appeals that can be decided."""
+    """Appeals that this moderator may decide."""
     by_label: Mapping[str, int] = field(default_factory=dict)
     """Waiting per label; a comment counts under each label that is marked."""
     by_site: Mapping[str, int] = field(default_factory=dict)

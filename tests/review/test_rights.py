@@ -254,6 +254,21 @@ def test_only_ones_own_decision_can_be_undone(client: httpx.Client, site: Site) 
     assert site.store.listing.item(3).state == "approved"
 
 
+def test_no_undo_is_offered_that_can_only_fail(client: httpx.Client, site: Site) -> None:
+    desk, undos = site.store.desk, re.compile(r'action="/decisions/(\d+)/undo"')
+    mine, revised = (desk.decide("ada", ref, Ruling("reject", reason="ABUSE")).past.ref for ref in (3, 4))
+    desk.decide("sue", 4, Ruling("approve"), revise=True)
+    site.store.desk.decide("bob", 5, Ruling("reject", reason="ABUSE"))
+    opened = site.store.appeals.open("gazette", site.store.listing.item(5).comment.id)
+    settled = site.store.appeals.decide("ada", opened.ref, Ruling("approve")).past.ref
+    sign_in(client, "ada")
+    assert undos.findall(client.get("/mine").text) == [str(mine)]
+    assert "data-latest" not in client.get("/work").text
+    for path in ("/comments/4", "/comments/5", f"/comments/5?done={settled}", f"/mine?done={revised}"):
+        assert undos.findall(client.get(path).text) == ([str(mine)] if "mine" in path else [])
+    assert undos.findall(client.get("/comments/3").text) == [str(mine)]
+
+
 def test_opening_a_comment_keeps_nobody_else_from_it(client: httpx.Client, site: Site) -> None:
     """Neither an escalated one from the seniors, nor one that waits for a second look from those who may have it."""
     site.store.desk.decide("bob", 3, Ruling("escalate", note="Please look."))

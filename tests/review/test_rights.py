@@ -334,6 +334,42 @@ def test_the_audit_says_who_changed_accounts(client: httpx.Client, site: Site) -
     assert {(line.user, line.address) for line in lines} == {("root", "127.0.0.1")}
 
 
+def test_the_audit_is_paged_and_filtered(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "root")
+    for n in range(450):
+        site.store.people.forbidden("ada" if n % 2 else "bob", f"GET /page-{n}-")
+    seen = re.compile(r"GET /page-(\d+)-")
+    turn = {way: re.compile(rf'rel="{way}" href="(/audit[^"]+)"') for way in ("next", "prev")}
+    page, pages = client.get("/audit?kind=forbidden&name=ada").text, []
+    while True:
+        pages.append(page)
+        if not (link := turn["next"].search(page)):
+            break
+        page = client.get(unescape(link[1])).text
+    assert [[int(n) for n in seen.findall(page)] for page in pages] == [
+        [*range(449, 49, -2)],
+        [*range(49, 0, -2)],
+    ]
+    assert not turn["prev"].search(pages[0])
+    back = turn["prev"].search(pages[1])
+    assert back and seen.findall(client.get(unescape(back[1])).text) == seen.findall(pages[0])
+    assert client.get("/audit?before=x&after=" + "9" * 40).status_code == 200
+
+
+def test_changing_ones_password_leaves_claims_and_writes_one_change(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    site.store.desk.take("ada", 3)
+    form = {"old": PASSWORD, "new": "another long one", "again": "not the same", "csrf": csrf(client)}
+    assert client.post("/password", data=form).status_code == 400
+    assert site.store.listing.item(3, "ada").claimed_by == "ada"
+    assert client.post("/password", data=form | {"again": form["new"]}).status_code == 303
+    assert [line.kind for line in site.store.people.audit(name="ada")][:3] == [
+        "signed_in",
+        "password_changed",
+        "signed_in",
+    ]
+
+
 def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site: Site) -> None:
     sign_in(client, "ada")
     new = {"csrf": csrf(client), "new": "another long password", "again": "another long password"}

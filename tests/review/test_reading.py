@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 
 import httpx
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.comment import Article, Comment, Span
+from moderation.intake import rescore
 from moderation.queue import Intake
 from moderation.server.review.marks import Reading
 from moderation.server.review.seen import seen
@@ -88,6 +90,15 @@ def test_a_long_comment_with_markup_fills_its_line_in_a_list(empty: Site, client
     row = re.search(r'class="row-text".*?>(.*?)</a>', client.get("/").text)
     assert row is not None and row[1].startswith("one two one two")
     assert len(row[1]) > 500 and "&lt;" not in row[1]
+
+
+def test_a_card_says_so_when_another_policy_has_judged(empty: Site, client: httpx.Client) -> None:
+    empty.put(Comment("c-1", "You pathetic liar."), intake=ALL)
+    assert "The policy advises: " in client.get("/comments/1").text
+    rescore(empty.store, empty.scorer, replace(empty.policy, id="stricter"))
+    page = client.get("/comments/1").text
+    assert "The policy <code>stricter</code> advised: " in page
+    assert f"those of another one, <code>{empty.policy.id}</code>, by which this server judges" in page
 
 
 PIECES = ["<p>", "</p>", "<b>", "&amp;", "&#75;", "kill", "You", " ", "\n", ".", "<", "é"]

@@ -199,7 +199,8 @@ def card(
     version, asked = item.version, visit.request.query_params.get("show")
     reading = marks.Reading(version.text, () if item.blind else version.spans)
     probabilities = version.score.probabilities
-    thresholds = visit.room.policy.thresholds
+    policy = visit.room.policy
+    thresholds = policy.thresholds
     ranked = sorted(probabilities, key=lambda name: (name not in thresholds, -probabilities[name]))
     scores = [(name, probabilities[name], thresholds.get(name, {})) for name in ranked]
     likely = {name for name, probability, limits in scores if limits or probability >= 0.1 or name == item.label}
@@ -212,6 +213,7 @@ def card(
     return {
         "item": item,
         "shown": shown,
+        "other_policy": policy.id if policy.id != version.verdict.policy_id else None,
         "scores": [score for score in scores if score[0] in likely],
         "others": [score for score in scores if score[0] not in likely],
         "drivers": {name: reading.drivers(name) for name in ranked},

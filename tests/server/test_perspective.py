@@ -383,6 +383,11 @@ def test_strict_languages(keyed: Server) -> None:
     assert keyed.analyze("xq zv", key="secret-one", languages=["en"]).status_code == 200
 
 
+def test_languages_are_checked_in_perspectives_methods_alone(keyed: Server) -> None:
+    body = {"comment": {"text": "Das ist nicht gut, und ich sage es auch nicht mehr.", "language": "de"}}
+    assert keyed.client.post("/v1/score", json=body, headers={"X-Api-Key": "secret-three"}).status_code == 200
+
+
 def test_cors_is_opt_in(server: Server, keyed: Server) -> None:
     asked = {"origin": "https://news.example", "access-control-request-method": "POST"}
     answer = keyed.client.options("/v1alpha1/comments:analyze", headers=asked)

@@ -24,12 +24,22 @@ INLINE = frozenset(
 )
 """Elements inside words; their tags count as nothing, so that they cannot part a word ("sh<b></b>oot")."""
 
+BOOLEAN = frozenset(
+    "allowfullscreen async autofocus autoplay checked compact controls default defer disabled download hidden inert "
+    "ismap itemscope loop multiple muted nohref noresize noshade novalidate nowrap open playsinline readonly required "
+    "reversed selected".split()
+)
+"""Attributes that stand without a value; a tag with any other word in it is text ("a <b and c> d")."""
+
+MOST_MARKUP = 8
+"""Characters of a text that are read for each that a beginning of it is to show."""
+
 # Possessive patterns that stop at the next "<", so that reading is linear whatever is left open.
 _VALUE = r"""(?:"[^"<]*+"|'[^'<]*+'|[^\s"'<>=`]++)"""
 _MARKUP = re.compile(
     rf"""
       </?(?P<tag>{"|".join(sorted(BLOCKS | INLINE, key=len, reverse=True))})
-      (?P<attributes>(?:\s++[\w:@.-]++\s*+=\s*+{_VALUE})*+)\s*+/?>
+      (?P<attributes>(?:\s++(?:[\w:@.-]++\s*+=\s*+{_VALUE}|(?:{"|".join(sorted(BOOLEAN))})(?=[\s/>])))*+)\s*+/?>
     | &(?P<entity>\#[0-9]{{1,7}}|\#[xX][0-9a-fA-F]{{1,6}}|[a-zA-Z][a-zA-Z0-9]{{1,30}});
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
@@ -61,6 +71,17 @@ def located(text: str) -> tuple[str, NDArray[np.int32], NDArray[np.int32]]:
         ends += [*range(at + 1, first + 1), *[last] * len(meaning)]
         at = last
     return "".join(parts), np.array(starts, np.int32), np.array(ends, np.int32)
+
+
+def beginning(text: str, most: int) -> str:
+    """Return the beginning of a text that shows `most` characters, with its markup, of which no piece is cut."""
+    if not has_signs(text[:most]):
+        return text[:most]
+    window = text[: MOST_MARKUP * most]
+    if len(window) < len(text) and window.rfind("<") > window.rfind(">"):
+        window = window[: window.rfind("<")]
+    words, starts, _ = located(window)
+    return window[: starts[most]] if len(words) > most else window
 
 
 def _meaning(match: re.Match[str]) -> str:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moderation.bundle import Bundle
-from moderation.markup import located, plain
+from moderation.markup import beginning, located, plain
 from moderation.scorer import Scorer
 from moderation.text import normalise, tokenise
 
 PIECES = ["<p>", "</p>", "<br/>", "<b>", "</b>", "<a href='x'>", '<a href="', "<!--", "-->", "&amp;", "&lt;", "&#75;", "&#x6b;",
-          "&nbsp;", "&", "<", ">", ";", "=", "'", '"', "kill", "You", " ", ". ", "é", "\ud800", "lt;", "b>", "&#"]  # fmt: skip
+          "<b hidden>", "<p open", "&nbsp;", "&", "<", ">", ";", "=", "'", '"', "kill", "You", " ", ". ", "é", "\ud800", "lt;", "b>", "&#"]  # fmt: skip
 MARKED = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 
 
@@ -24,12 +24,15 @@ MARKED = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
         ("<p>Shoot him.</p><p>Now</p>", "\nShoot him.\n\nNow\n"),
         ("sh<b></b>oot", "shoot"),
         ("one<br>two<BR />three", "one\ntwo\nthree"),
+        ("path<b hidden></b>etic <B class=x HIDDEN id='y'>liar</b>", "pathetic liar"),
+        ("<details open>one</details><a href='x' download>two</a><hr noshade/>", "\none\ntwo\n"),
         ('<a href="https://a.example/?b=1&amp;c=2" rel=nofollow target=_blank>here</a>', "here"),
         ("<img src='x.png' alt='three blind mice'>", " three blind mice "),
         ("fish &amp; chips &lt;3 &#039;s &#x1F600; &nbsp;&eacute;", "fish & chips <3 's 😀 \u00a0é"),
         ("&amp;lt;b&amp;gt;", "&lt;b&gt;"),
         # what readers see as it stands
         ("I <3 you, a <b and c> d, x<y>z", "I <3 you, a <b and c> d, x<y>z"),
+        ("a <b hidden and c> d, <b hiddenly>, <b hidden", "a <b hidden and c> d, <b hiddenly>, <b hidden"),
         ("<p <b", "<p <b"),
         ("AT&T; R&D &amp &unknown; &#99999999;", "AT&T; R&D &amp &unknown; &#99999999;"),
         ("k<!-- no -->ill", "k<!-- no -->ill"),
@@ -81,14 +84,37 @@ def test_places_are_where_the_words_stand(text: str) -> None:
     assert all(0 <= token.start < token.end <= len(text) for token in tokens)
 
 
+@given(MARKED, st.integers(0, 20))
+def test_a_beginning_shows_so_many_characters(text: str, most: int) -> None:
+    assert text.startswith(beginning(text, most))
+    assert plain(beginning(text, most)) == plain(text)[:most] or len(text) > 8 * most
+
+
 @given(MARKED)
 def test_reading_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
 @pytest.mark.parametrize(
-    "piece", ["<a ", "<a b=", '<a b="', "<a b='c' ", "<!--", "&", "&#", "<", "<p", "&amp", "<b>", "</", "<a\t"]
+    "piece",
+    [
+        "<a ",
+        "<a b=",
+        '<a b="',
+        "<a b='c' ",
+        "<!--",
+        "&",
+        "&#",
+        "<",
+        "<p",
+        "&amp",
+        "<b>",
+        "</",
+        "<a\t",
+        "<a hidden ",
+        " hidden",
+    ],
 )
 def test_what_is_left_open_is_read_once(piece: str) -> None:
     # Quadratic reading of a million characters would take minutes; the limit of the test run would end it.
-    assert len(plain(piece * (1_000_000 // len(piece)))) <= 1_000_000
+    assert len(plain("<a" + piece * (1_000_000 // len(piece)))) <= 1_000_002

@@ -74,7 +74,10 @@ def serve(
     ] = UnknownAttributes.refuse,
     language_check: Annotated[
         LanguageCheck,
-        typer.Option("--language-check", help="Refuse no language, those asked for, or detected ones too."),
+        typer.Option(
+            "--language-check",
+            help="Languages that Perspective's methods refuse: none, those asked for, or detected ones too.",
+        ),
     ] = LanguageCheck.asked,
     coral_secrets: Annotated[
         Path | None, typer.Option("--coral-secrets", help="File of Coral's signing secrets, one a line.")

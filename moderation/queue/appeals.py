@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 from moderation.errors import Conflict, Forbidden, InputError, NotFound
 from moderation.queue.database import Database
 from moderation.queue.desk import LONGEST_NOTE, Desk
-from moderation.queue.rows import DECIDABLE
-from moderation.queue.schema import appeals, comments, decisions
+from moderation.queue.rows import DECIDABLE, had_a_hand
+from moderation.queue.schema import appeals, comments
 from moderation.queue.values import Appeal, Outcome, Ruling
 
 _LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -81,11 +81,10 @@ class Appeals:
         with self._database.read() as connection:
             user = self._desk._user(connection, moderator)
             rows = connection.execute(
-                select(appeals).join(comments, comments.c.id == appeals.c.comment_id).where(*DECIDABLE)
-                .order_by(appeals.c.opened, appeals.c.id)
+                select(appeals).join(comments, comments.c.id == appeals.c.comment_id)
+                .where(*DECIDABLE, ~had_a_hand(user.id)).order_by(appeals.c.opened, appeals.c.id).limit(limit)
             ).all()  # fmt: skip
-            made = self._made(connection, [row.comment_id for row in rows])
-        return [_appeal(row) for row in rows if user.id not in made.get(row.comment_id, ())][:limit]
+        return [_appeal(row) for row in rows]
 
     def decide(self, moderator: str, ref: int, ruling: Ruling, *, key: str | None = None) -> Outcome:
         """Decide an appeal: reject upholds, approve overturns. Kept as a decision of the stage `appeal`.
@@ -107,7 +106,7 @@ class Appeals:
             found = _row(connection, ref)
             if found.state != "open":
                 raise Conflict(f"appeal {found.reference} is decided already: {found.state}")
-            if user.id in self._made(connection, [row.id]).get(row.id, ()):
+            if connection.scalar(select(appeals.c.id).where(appeals.c.id == ref, had_a_hand(user.id))):
                 raise Forbidden(f"appeal {found.reference}: another moderator than the first decides")
             if row.waiting or row.erased is not None:
                 why = "was erased" if row.erased is not None else "waits for a decision first"
@@ -115,17 +114,6 @@ class Appeals:
             state = "upheld" if ruling.act == "reject" else "overturned"
             connection.execute(update(appeals).where(appeals.c.id == ref).values(state=state, decided=now))
             return self._desk._keep(connection, row, user.id, ruling, "appeal", now, key, appeal=ref)
-
-    def _made(self, connection: Connection, refs: list[int]) -> dict[int, set[int]]:
-        """Return who has ever decided on each comment, also on an earlier text, and also if it was undone."""
-        found: dict[int, set[int]] = {}
-        rows = connection.execute(
-            select(decisions.c.comment_id, decisions.c.user_id)
-            .where(decisions.c.comment_id.in_(refs), decisions.c.act != "undo").distinct()
-        )  # fmt: skip
-        for row in rows:
-            found.setdefault(row.comment_id, set()).add(row.user_id)
-        return found
 
 
 def _row(connection: Connection, ref: int) -> Row[Any]:

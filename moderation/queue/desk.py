@@ -24,7 +24,7 @@ from moderation.errors import (
 from moderation.queue.database import Database
 from moderation.queue.listing import Listing, item
 from moderation.queue.outbox import announce
-from moderation.queue.outcome import FINAL, Move, Stage, active, lock, move, stage_of, standing
+from moderation.queue.outcome import Move, Stage, active, decided_again, lock, move, stage_of, standing
 from moderation.queue.reasons import GROUNDS, LONGEST, VISIBILITIES, Reason
 from moderation.queue.rows import SAMPLED, filtered, open_to, order_by, pasts
 from moderation.queue.schema import comments, decisions, skips, users, versions
@@ -330,10 +330,9 @@ class Desk:
     def _check_undo(self, connection: Connection, made: Row[Any], row: Row[Any]) -> None:
         if connection.scalar(select(decisions.c.id).where(decisions.c.undoes == made.id)):
             raise Conflict(f"decision {made.id} is undone already")
-        later = [one for one in active(connection, [row.id]).get(row.id, []) if one.id > made.id]
         if made.appeal_id is not None:
             raise Conflict(f"decision {made.id} settled an appeal; open another appeal to change it")
-        if any(one.stage in FINAL for one in later):
+        if decided_again(made.id, active(connection, [row.id]).get(row.id, [])):
             raise Conflict(f"comment {row.id} was decided again after decision {made.id}")
 
     def _keep(

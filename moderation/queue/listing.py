@@ -18,6 +18,7 @@ from moderation.comment import Comment, Score, Verdict
 from moderation.errors import InputError, NotFound
 from moderation.queue.columns import Moment
 from moderation.queue.database import Database
+from moderation.queue.outcome import active, decided_again
 from moderation.queue.rows import (
     DECIDABLE,
     MAX_REASONS,
@@ -30,6 +31,7 @@ from moderation.queue.rows import (
     entries,
     entry,
     filtered,
+    had_a_hand,
     order_by,
     pasts,
     user_id,
@@ -140,7 +142,7 @@ class Listing:
         return [entry(row, now, self.SHORT) for row in rows]
 
     def counts(self, moderator: str | None = None) -> Counts:
-        """Return how much there is to do; for one moderator, without what waits for a second person than them."""
+        """Return how much there is to do; for one moderator, without what waits for another person than them."""
         with self._database.read() as connection:
             by_label: Counter[str] = Counter()
             by_site: Counter[str] = Counter()
@@ -153,11 +155,12 @@ class Listing:
                     by_site[site] += n
                 else:
                     by_label[label] += n
-            own = self._own(connection, user_id(connection, moderator)) if moderator else Counter()
+            user = user_id(connection, moderator) if moderator else None
+            own = self._own(connection, user) if user is not None else Counter()
             for site, n in own.items():
                 waiting -= n
                 by_site[site] -= n
-            open_appeals = connection.scalar(_OPEN_APPEALS) or 0
+            open_appeals = connection.scalar(_OPEN_APPEALS if user is None else _THEIR_APPEALS, {"user": user}) or 0
             claimed = connection.scalar(_CLAIMED, {"now": self._database.now()})
         return Counts(waiting, escalated, open_appeals, dict(by_label), dict(by_site), claimed or 0)
 
@@ -258,6 +261,18 @@ class Listing:
                 where.append(decisions.c.decided >= since)
             return pasts(connection, *where, limit=limit)[::-1]
 
+    def undoable(self, made: Sequence[Past]) -> set[int]:
+        """Return the numbers of those decisions that can still be undone, by who made them.
+
+        Not those that are undone or settled an appeal, nor those after which somebody had the last word.
+        """
+        left = [one for one in made if not one.undone and one.decision.act != "undo" and one.stage != "appeal"]
+        if not left:
+            return set()
+        with self._database.read() as connection:
+            counting = active(connection, {one.comment_ref for one in left})
+        return {one.ref for one in left if not decided_again(one.ref, counting.get(one.comment_ref, ()))}
+
     def decision(self, ref: int) -> Past:
         """Return one decision; raise `NotFound`."""
         with self._database.read() as connection:
@@ -279,6 +294,7 @@ _RECORD = (
 _TALLIES = select(tallies.c.site, tallies.c.label, tallies.c.place, tallies.c.n).where(tallies.c.n != 0)
 _APPEALED = select(func.count()).join_from(appeals, comments, comments.c.id == appeals.c.comment_id)
 _OPEN_APPEALS = _APPEALED.where(*DECIDABLE)
+_THEIR_APPEALS = _OPEN_APPEALS.where(~had_a_hand(bindparam("user")))
 _CLAIMED = select(func.count()).where(comments.c.claimed_by.is_not(None), comments.c.claimed_until > bindparam("now"))
 _OWN = (
     select(comments.c.site, func.count().label("n"))

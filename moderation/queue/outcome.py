@@ -105,6 +105,11 @@ def active(connection: Connection, comment_ids: Iterable[int]) -> dict[int, list
     return found
 
 
+def decided_again(made: int, counting: Iterable[Any]) -> bool:
+    """Whether one after a decision has the last word; `counting` are those that `active` returns for its comment."""
+    return any(one.id > made and one.stage in FINAL for one in counting)
+
+
 def lock(connection: Connection, ids: Iterable[int]) -> list[Row[Any]]:
     """Return comments as they stand, locked until the transaction ends, always in the same order."""
     return list(connection.execute(_LOCK, {"ids": list(ids)}))

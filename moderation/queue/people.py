@@ -14,8 +14,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
+from moderation.queue.audit import Line, lines, note
 from moderation.queue.database import Database
-from moderation.queue.schema import audit, comments, failures, sessions, tokens, users
+from moderation.queue.schema import comments, failures, sessions, tokens, users
 
 Role = Literal["moderator", "senior", "admin"]
 """A senior also decides on escalated comments and sees statistics; an admin also keeps accounts."""
@@ -137,22 +138,6 @@ class Token:
     """When it was taken back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of the audit."""
-
-    at: datetime
-    """When."""
-    kind: str
-    """What happened: forbidden, signed_in, sign_in_failed, user_added, exported, erased ..."""
-    user: str | None
-    """Who did it, where known."""
-    address: str | None
-    """From which network address, where known."""
-    detail: str | None
-    """What it was about; never a comment's text nor a password."""
-
-
 class People:
     """Keeps accounts, sessions and tokens. Passwords are hashed with argon2id, tokens with SHA-256.
 
@@ -254,6 +239,17 @@ class People:
         the address, `SignInThrottled`, which says how many seconds to wait. A try counts as failed from its beginning,
         so that many at the same time are not one; success clears the count.
         """
+        row, watched = self._fitting(name, password, address)
+        return self._open(row, password[:LONGEST_PASSWORD], watched, address)
+
+    def check_password(self, name: str, password: str, *, address: str | None = None) -> None:
+        """Raise as `sign_in` does unless a password fits; nobody is signed in or out by it."""
+        _, watched = self._fitting(name, password, address)
+        with self._database.write() as connection:
+            connection.execute(delete(failures).where(failures.c.what.in_(watched)))
+
+    def _fitting(self, name: str, password: str, address: str | None) -> tuple[Row[Any], list[str]]:
+        """Return the account that a password fits, and under what its failures are counted; raise `SignInFailed`."""
         name, password = name[:200], password[:LONGEST_PASSWORD]
         watched = [f"name {name.lower()}"] + ([f"address {address[:100]}"] if address else [])
         self._count_try(watched)
@@ -265,7 +261,7 @@ class People:
             # Only the name of an account is kept, for what is typed as a name may be a password.
             self.note("sign_in_failed", address=address, detail=None if row is None else row.name)
             raise SignInFailed("name and password do not fit")
-        return self._open(row, password, watched, address)
+        return row, watched
 
     def _open(self, row: Row[Any], password: str, watched: list[str], address: str | None) -> tuple[str, Session]:
         secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
@@ -404,29 +400,20 @@ class People:
         with self._database.write() as connection:
             note(self._database, connection, kind, user_id=_number(connection, user), address=address, detail=detail)
 
-    def audit(self, *, kind: str | None = None, limit: int = 200) -> list[Entry]:
-        """Return the latest lines of the audit, latest first."""
-        query = select(audit, users.c.name).outerjoin(users, users.c.id == audit.c.user_id)
-        if kind is not None:
-            query = query.where(audit.c.kind == kind)
+    def audit(
+        self,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 200,
+    ) -> list[Line]:
+        """Return lines of the audit, latest first: the latest, or those next to the line `before` or `after` which
+        they are; of one kind, and of what one account did or was the subject of, where these are given.
+        """
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(audit.c.id.desc()).limit(limit))
-            return [Entry(row.at, row.kind, row.name, row.address, row.detail) for row in rows]
-
-
-def note(
-    database: Database,
-    connection: Connection,
-    kind: str,
-    *,
-    user_id: int | None = None,
-    address: str | None = None,
-    detail: str | None = None,
-) -> None:
-    """Add a line to the audit in a transaction that is open."""
-    values = {"at": database.now(), "kind": kind[:40], "user_id": user_id, "address": address and address[:100],
-              "detail": detail and detail[:500]}  # fmt: skip
-    connection.execute(insert(audit), values)
+            return lines(connection, kind=kind, name=name, before=before, after=after, limit=limit)
 
 
 def _wait(what: str, n: int) -> timedelta:

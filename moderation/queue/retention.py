@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 
 from moderation.errors import InputError
+from moderation.queue.audit import note
 from moderation.queue.database import Database
 from moderation.queue.outcome import lock, settle, tallied
-from moderation.queue.people import note
 from moderation.queue.schema import appeals, bulks, comments, decisions, outbox, scores, skips, versions, webhooks
 
 ERASED = "(erased)"

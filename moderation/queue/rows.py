@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, lit
 
 from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
 from moderation.errors import NotFound
+from moderation.markup import beginning
 from moderation.queue.schema import appeals, articles, comments, decisions, scores, skips, undoing, users, versions
 from moderation.queue.values import Entry, Filter, Order, Past, Version
 
@@ -31,6 +32,16 @@ DECIDABLE: tuple[ColumnElement[bool], ...] = (
     comments.c.erased.is_(None),
 )
 """Appeals that somebody can decide: their comments are there, and wait for no other decision."""
+
+
+def had_a_hand(user: Any) -> ColumnElement[bool]:
+    """Return whether a user has ever decided on an appeal's comment, also on an earlier text and also if it was undone.
+
+    Such a user does not decide on the appeal.
+    """
+    own = decisions.c.comment_id == appeals.c.comment_id, decisions.c.user_id == user
+    return exists().where(*own, decisions.c.act != "undo")
+
 
 _SCORED: ColumnElement[bool] = literal_column("scores.waiting <> 0")
 _MARKED: ColumnElement[bool] = literal_column("scores.waiting > 0 AND scores.marked")
@@ -132,11 +143,12 @@ def entries() -> Select[Any]:
 
 
 def comment_of(row: Row[Any], longest: int | None = None) -> Comment:
-    """Return the comment of a row of `entries`, its text cut when asked for."""
+    """Return the comment of a row of `entries`, its text cut to what shows `longest` characters."""
     known = row.article_url is not None
     article = Article(row.article_title, row.article_url if row.article_url != row.article_title else None)
+    text = row.text if longest is None else beginning(row.text, longest)
     return Comment(
-        row.name, row.text[:longest], row.author, row.place, row.created, row.parent, article if known else None,
+        row.name, text, row.author, row.place, row.created, row.parent, article if known else None,
         row.language,
     )  # fmt: skip
 

@@ -201,7 +201,7 @@ class Entry:
     site: str
     """Its site."""
     comment: Comment
-    """The comment as it reads now; the text is cut to `Listing.SHORT` characters in lists."""
+    """The comment as it reads now; in lists its text is cut to what shows `Listing.SHORT` characters."""
     state: State
     """Where it stands; "queued" for a second look, whatever the first one said."""
     label: str
@@ -291,7 +291,7 @@ class Counts:
     escalated: int
     """Comments that wait for a senior."""
     appeals: int
-    """Appeals that can be decided."""
+    """Appeals that this moderator may decide."""
     by_label: Mapping[str, int] = field(default_factory=dict)
     """Waiting per label; a comment counts under each label that is marked."""
     by_site: Mapping[str, int] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from moderation.server import coral, native, openai, perspective
 from moderation.server._attributes import NEAREST, Attributes
 from moderation.server.discovery import AnalyzeCommentResponse, SuggestCommentScoreResponse
 from moderation.server.service import Service
+from moderation.server.spelling import messages, spellings
 
 _TYPES = (
     *(perspective.AnalyzeCommentRequest, AnalyzeCommentResponse),
@@ -127,6 +128,9 @@ _SCORE = {"comments": [{"id": "c-1", "text": _SAMPLE}]}
 _PHASE = {"action": "NEW", "comment": {"body": _SAMPLE, "parentID": None}}
 
 
+_SPELLINGS = "Every field may also go by its original name (`do_not_store`); a name that is neither is refused."
+
+
 def operation(
     summary: str, request: str, response: str, error: str, example: Mapping[str, Any], *, name: str
 ) -> dict[str, Any]:
@@ -185,6 +189,7 @@ def _tighten(schemas: dict[str, Any], service: Service) -> None:
         "type": "object",
         "required": ["text"],
         "properties": {"text": text, "type": {"enum": ["PLAIN_TEXT", "TEXT_TYPE_UNSPECIFIED", None]}},
+        "additionalProperties": False,
     }
     for name, place in (
         ("AnalyzeCommentRequest", "requestedAttributes"),
@@ -195,6 +200,9 @@ def _tighten(schemas: dict[str, Any], service: Service) -> None:
         schema["properties"]["comment"] = comment
         (values,) = (option for option in schema["properties"][place]["anyOf"] if option.get("type") == "object")
         schema["properties"][place] = values | known
+        schema["description"] = _SPELLINGS
+    for kind in messages(perspective.AnalyzeCommentRequest) | messages(perspective.SuggestCommentScoreRequest):
+        schemas[kind.__name__]["propertyNames"] = {"enum": spellings(kind)}
 
 
 def _error_schemas() -> dict[str, Any]:

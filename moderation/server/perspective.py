@@ -21,6 +21,7 @@ from moderation.server.language import detect
 from moderation.server.score_map import Column
 from moderation.server.sentences import Utf16, sentences
 from moderation.server.service import Service
+from moderation.server.spelling import spelt
 
 MAX_BYTES = 20_480
 """Most bytes of UTF-8 in a comment."""
@@ -128,7 +129,7 @@ class Perspective:
 
     async def analyze(self, data: Any) -> dict[str, Any]:
         """Answer AnalyzeComment; raise a `Fault` with Google's message."""
-        request = convert(data, AnalyzeCommentRequest)
+        request = convert(spelt(data, AnalyzeCommentRequest), AnalyzeCommentRequest)
         text = _text(request.comment)
         wanted = self._requested(request.requested_attributes)
         _check_context(request.context)
@@ -208,7 +209,7 @@ class Perspective:
 
     async def suggest(self, data: Any) -> dict[str, Any]:
         """Answer SuggestCommentScore, and keep the suggestion where the operator wants it kept."""
-        request = convert(data, SuggestCommentScoreRequest)
+        request = convert(spelt(data, SuggestCommentScoreRequest), SuggestCommentScoreRequest)
         text = _text(request.comment)
         _check_context(request.context)
         suggested = self._suggested(request.attribute_scores)

@@ -79,6 +79,15 @@ def test_a_settled_appeal_cannot_be_undone(filled: Store, appeal: Appeal) -> Non
         filled.desk.undo("bob", outcome.past.ref)
 
 
+def test_appeals_are_counted_for_who_may_decide_on_them(filled: Store, appeal: Appeal) -> None:
+    assert filled.listing.counts("ada").appeals == 0  # ada rejected the comment
+    assert filled.listing.counts("bob").appeals == 1
+    [rejected] = filled.listing.decisions("ada")
+    filled.desk.undo("ada", rejected.ref)
+    filled.desk.decide("bob", rejected.comment_ref, REJECT)
+    assert [filled.listing.counts(name).appeals for name in ("ada", "bob", "eve")] == [0, 0, 1]
+
+
 def test_who_undid_the_rejection_does_not_decide_on_the_appeal(filled: Store, appeal: Appeal) -> None:
     [rejected] = filled.listing.decisions("ada")
     filled.desk.undo("ada", rejected.ref)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,8 +15,10 @@ from sqlalchemy import select
 
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
 from moderation.queue import Preferences, Store
+from moderation.queue.audit import KINDS
 from moderation.queue.people import People
 from moderation.queue.schema import sessions, tokens, users
+from tests.conftest import ROOT
 from tests.queue.conftest import PASSWORD, Clock
 
 
@@ -228,6 +231,44 @@ def test_the_audit(store: Store) -> None:
     assert (latest.kind, latest.detail) == ("sign_in_failed", "ada")
     assert (first.kind, first.user, first.detail, first.address) == ("forbidden", "ada", "GET /senior", "192.0.2.1")
     assert len(store.people.audit(kind="forbidden")) == 2
+
+
+def test_the_audit_is_read_in_pages(store: Store) -> None:
+    for n in range(7):
+        store.people.forbidden("ada" if n % 2 else "bob", f"GET /{n}")
+    asked = store.people.audit(kind="forbidden", limit=3)
+    assert [line.detail for line in asked] == ["GET /6", "GET /5", "GET /4"]
+    older = store.people.audit(kind="forbidden", limit=3, before=asked[-1].ref)
+    assert [line.detail for line in older] == ["GET /3", "GET /2", "GET /1"]
+    assert store.people.audit(kind="forbidden", limit=3, after=older[0].ref) == asked
+    assert [line.detail for line in store.people.audit(kind="forbidden", name="ada")] == ["GET /5", "GET /3", "GET /1"]
+
+
+def test_the_audit_of_an_account_has_what_was_done_to_it(store: Store) -> None:
+    store.people.add("a_a", "moderator", PASSWORD)
+    store.people.set_role("a_a", "senior", by="root")
+    store.people.add("a_ab", "moderator", PASSWORD)
+    store.people.add("aba", "moderator", PASSWORD)
+    assert [line.kind for line in store.people.audit(name="a_a")] == ["role_changed", "user_added"]
+
+
+def test_every_kind_of_line_can_be_asked_for() -> None:
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "moderation").rglob("*.py"))
+    made = set(re.findall(r'(?:note|_change)\((?:[\w.]+, )*"(\w+)"', written)) | {"erased", "purged"}
+    assert made == set(KINDS)
+
+
+def test_a_password_is_checked_without_signing_in(store: Store) -> None:
+    secret, _ = store.people.sign_in("ada", PASSWORD)
+    before = store.people.audit()
+    store.people.check_password("ada", PASSWORD)
+    assert store.people.audit() == before
+    assert store.people.session(secret) is not None
+    for _ in range(5):
+        with pytest.raises(SignInFailed):
+            store.people.check_password("ada", "wrong password")
+    with pytest.raises(SignInThrottled):
+        store.people.check_password("ada", PASSWORD)
 
 
 @pytest.mark.parametrize("name", ["nobody", ""])

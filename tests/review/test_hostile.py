@@ -79,7 +79,7 @@ def test_a_long_text_is_folded_and_can_be_read_whole(empty: Site, enter: Enter) 
 
 
 def test_the_text_is_shown_exactly(empty: Site, enter: Enter) -> None:
-    text = "  You <b>idiot</b>,\n\n  two  spaces & a\ttab: “ﬁ” e\u0301 🔪 "
+    text = "  You <blink>idiot</blink>,\n\n  two  spaces & a\ttab: “ﬁ” e\u0301 🔪 "
     empty.put(Comment("exact", text), intake=Intake(queue_all=True))
     page = enter(empty)
     assert page.locator("#stage .text").text_content() == text

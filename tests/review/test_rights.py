@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import httpx
@@ -82,6 +83,51 @@ def test_a_form_needs_the_token_of_its_session(client: httpx.Client, site: Site)
     answer = client.post("/comments/3/decide", data={"act": "approve", "csrf": csrf(client)})
     assert answer.status_code == 303
     assert len(site.store.listing.decisions()) == 1
+
+
+def test_a_form_without_a_session_comes_back_and_says_that_nothing_was_done(client: httpx.Client, site: Site) -> None:
+    form, stood = {"act": "approve", "back": "/mine"}, {"referer": f"{site.url}/comments/3?show=abuse"}
+    asked = client.post("/comments/3/decide", data=form, headers=stood).headers["location"]
+    assert asked == "/sign-in?lost=yes&next=/comments/3%3Fshow%3Dabuse%26lost%3Dyes"
+    page = client.get(asked).text
+    assert "what you sent was not done" in page
+    wanted = unescape(re.search(r'name="next" value="([^"]+)"', page)[1])  # type: ignore[index]
+    back = client.post("/sign-in", data={"name": "ada", "password": PASSWORD, "next": wanted}).headers["location"]
+    assert back == "/comments/3?show=abuse&lost=yes"
+    assert "what you sent was not done" in client.get(back).text
+    assert "what you sent was not done" not in client.get("/comments/3").text
+    assert not site.store.listing.decisions()
+
+
+@pytest.mark.parametrize(
+    ("referer", "back", "expected"),
+    [
+        (None, "/mine", "/mine"),
+        ("https://evil.example/comments/3", "", "/work"),
+        ("{url}/people/change", "", "/work"),  # the answer to a form: nothing to go back to
+        ("{url}//evil.example/work", "https://evil.example/", "/work"),
+        ("http://[evil", "//evil.example", "/work"),
+    ],
+)
+def test_a_lost_form_leads_to_pages_of_ours_alone(
+    client: httpx.Client, site: Site, referer: str | None, back: str, expected: str
+) -> None:
+    headers = {"referer": referer.format(url=site.url)} if referer else {}
+    asked = client.post("/comments/3/skip", data={"back": back}, headers=headers).headers["location"]
+    assert asked == f"/sign-in?lost=yes&next={expected}%3Flost%3Dyes"
+
+
+def test_a_form_of_an_older_session_leads_back_to_its_page(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    old = csrf(client)
+    client.cookies.clear()
+    sign_in(client, "ada")
+    form = {"act": "approve", "csrf": old}
+    answer = client.post("/comments/3/decide", data=form, headers={"referer": f"{site.url}/comments/3?show=abuse"})
+    assert answer.status_code == 403
+    assert '<a href="/comments/3?show=abuse">Back to where you were</a>' in answer.text
+    answer = client.post("/comments/3/decide", data=form, headers={"referer": "https://evil.example/comments/3"})
+    assert answer.status_code == 403 and "Back to where you were" not in answer.text
 
 
 def test_what_changes_something_does_not_answer_to_get(client: httpx.Client) -> None:
@@ -208,6 +254,21 @@ def test_only_ones_own_decision_can_be_undone(client: httpx.Client, site: Site) 
     assert site.store.listing.item(3).state == "approved"
 
 
+def test_no_undo_is_offered_that_can_only_fail(client: httpx.Client, site: Site) -> None:
+    desk, undos = site.store.desk, re.compile(r'action="/decisions/(\d+)/undo"')
+    mine, revised = (desk.decide("ada", ref, Ruling("reject", reason="ABUSE")).past.ref for ref in (3, 4))
+    desk.decide("sue", 4, Ruling("approve"), revise=True)
+    site.store.desk.decide("bob", 5, Ruling("reject", reason="ABUSE"))
+    opened = site.store.appeals.open("gazette", site.store.listing.item(5).comment.id)
+    settled = site.store.appeals.decide("ada", opened.ref, Ruling("approve")).past.ref
+    sign_in(client, "ada")
+    assert undos.findall(client.get("/mine").text) == [str(mine)]
+    assert "data-latest" not in client.get("/work").text
+    for path in ("/comments/4", "/comments/5", f"/comments/5?done={settled}", f"/mine?done={revised}"):
+        assert undos.findall(client.get(path).text) == ([str(mine)] if "mine" in path else [])
+    assert undos.findall(client.get("/comments/3").text) == [str(mine)]
+
+
 def test_opening_a_comment_keeps_nobody_else_from_it(client: httpx.Client, site: Site) -> None:
     """Neither an escalated one from the seniors, nor one that waits for a second look from those who may have it."""
     site.store.desk.decide("bob", 3, Ruling("escalate", note="Please look."))
@@ -271,6 +332,42 @@ def test_the_audit_says_who_changed_accounts(client: httpx.Client, site: Site) -
         ("user_disabled", "eve"), ("user_enabled", "eve"), ("token_made", "site"), ("token_revoked", "1"),
     ]  # fmt: skip
     assert {(line.user, line.address) for line in lines} == {("root", "127.0.0.1")}
+
+
+def test_the_audit_is_paged_and_filtered(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "root")
+    for n in range(450):
+        site.store.people.forbidden("ada" if n % 2 else "bob", f"GET /page-{n}-")
+    seen = re.compile(r"GET /page-(\d+)-")
+    turn = {way: re.compile(rf'rel="{way}" href="(/audit[^"]+)"') for way in ("next", "prev")}
+    page, pages = client.get("/audit?kind=forbidden&name=ada").text, []
+    while True:
+        pages.append(page)
+        if not (link := turn["next"].search(page)):
+            break
+        page = client.get(unescape(link[1])).text
+    assert [[int(n) for n in seen.findall(page)] for page in pages] == [
+        [*range(449, 49, -2)],
+        [*range(49, 0, -2)],
+    ]
+    assert not turn["prev"].search(pages[0])
+    back = turn["prev"].search(pages[1])
+    assert back and seen.findall(client.get(unescape(back[1])).text) == seen.findall(pages[0])
+    assert client.get("/audit?before=x&after=" + "9" * 40).status_code == 200
+
+
+def test_changing_ones_password_leaves_claims_and_writes_one_change(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    site.store.desk.take("ada", 3)
+    form = {"old": PASSWORD, "new": "another long one", "again": "not the same", "csrf": csrf(client)}
+    assert client.post("/password", data=form).status_code == 400
+    assert site.store.listing.item(3, "ada").claimed_by == "ada"
+    assert client.post("/password", data=form | {"again": form["new"]}).status_code == 303
+    assert [line.kind for line in site.store.people.audit(name="ada")][:3] == [
+        "signed_in",
+        "password_changed",
+        "signed_in",
+    ]
 
 
 def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site: Site) -> None:

@@ -52,8 +52,9 @@ def test_a_text_is_kept_with_both_permissions(tmp_path: Path) -> None:
     with serving(tmp_path, "--feedback", str(path), "--feedback-text") as server:
         suggest(server.address, doNotStore=False)
         suggest(server.address, doNotStore=True)
+        suggest(server.address, do_not_store=True)  # Google's JSON takes the original names too
         suggest(server.address)  # not said is allowed, as at Google and as Coral sends it
-    assert [line.get("text") for line in lines(path)] == [TEXT, None, TEXT]
+    assert [line.get("text") for line in lines(path)] == [TEXT, None, None, TEXT]
 
 
 def test_several_workers_write_whole_lines(tmp_path: Path) -> None:

@@ -265,6 +265,8 @@ LONG = "TOXICITY@" + "x" * 5_000
         ("analyze", {"requestedAttributes": {LONG: {"scoreThreshold": LONG}}}),
         ("analyze", {"requestedAttributes": {LONG: {}}, "languages": ["om"]}),
         ("analyze", {"languages": [LONG]}),
+        ("analyze", {LONG: 1}),
+        ("analyze", {"requestedAttributes": {LONG: {LONG: 1}}}),
         ("suggestscore", {"attributeScores": {LONG: {}}}),
         ("suggestscore", {"attributeScores": {LONG: {"summaryScore": {"value": 2}}}}),
         ("suggestscore", {"attributeScores": {LONG: {"summaryScore": {"value": 1, "type": LONG}}}}),
@@ -279,11 +281,47 @@ def test_errors_repeat_no_more_than_the_beginning_of_a_name(
     assert len(response.content) < 1_000
 
 
-def test_unknown_fields_and_context_change_nothing(server: Server) -> None:
+def test_context_changes_nothing(server: Server) -> None:
     plain = server.analyze(TWO).json()
     context = {"entries": [{"text": "Council raises parking fees", "type": "PLAIN_TEXT"}]}
-    more = server.analyze(TWO, context=context, sessionId="s", communityId="c", somethingNew={"a": 1}).json()
-    assert more == plain
+    assert server.analyze(TWO, context=context, sessionId="s", communityId="c").json() == plain
+
+
+def test_fields_go_by_their_original_names_too(server: Server) -> None:
+    asked = {"requested_attributes": {"TOXICITY": {"score_type": "PROBABILITY", "score_threshold": 1.0}}}
+    context = {"article_and_parent_comment": {"parent_comment": {"text": "No."}}}
+    more = {"client_token": "c-1", "span_annotations": True, "do_not_store": True, "session_id": "s"}
+    body = {"comment": {"text": TWO}, "community_id": "c", "drop_unsupported_attributes": False, "context": context}
+    answer = post(server, body | asked | more)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["clientToken"] == "c-1"
+    assert answer.json()["attributeScores"] == {"TOXICITY": {"spanScores": []}}
+    scores = {"TOXICITY": {"summary_score": {"value": 1}}, "INSULT": {"span_scores": [{"begin": 0, "end": 1}]}}
+    suggested = post(server, {"comment": {"text": TWO}, "attribute_scores": scores}, "suggestscore")
+    assert suggested.status_code == 200, suggested.text
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "words"),
+    [
+        ("analyze", {"donotstore": True}, 'Unknown name "donotstore": Cannot find field.'),
+        ("analyze", {"comment": {"text": "a", "Text": "b"}}, "Unknown name \"Text\" at 'comment': Cannot find field."),
+        ("analyze", {"requestedAttributes": {"INSULT": {"threshold": 1}}}, "at 'requestedAttributes[INSULT]'"),
+        ("analyze", {"context": {"entries": [{"text": "a"}, {"body": "b"}]}}, "at 'context.entries[1]'"),
+        ("analyze", {"doNotStore": False, "do_not_store": True}, "in two spellings"),
+        ("suggestscore", {"doNotstore": True}, 'Unknown name "doNotstore": Cannot find field.'),
+    ],
+)
+def test_a_name_that_is_no_field_is_refused_as_at_google(
+    server: Server, method: str, change: dict[str, Any], words: str
+) -> None:
+    """Read past, a misspelt "do not store" would let the text be stored."""
+    base = (
+        BASE if method == "analyze" else {"comment": {"text": "a"}, "attributeScores": {"INSULT": {"spanScores": []}}}
+    )
+    error = error_of(post(server, base | change, method))
+    assert error["message"].startswith("Invalid JSON payload received. ")
+    assert words in error["message"]
 
 
 def test_a_key_is_asked_for_where_keys_are_set(keyed: Server) -> None:
@@ -343,6 +381,11 @@ def test_strict_languages(keyed: Server) -> None:
     payload = error["details"][0]["languageNotSupportedByAttributeError"]
     assert payload == {"detectedLanguages": ["de"], "attribute": "THREAT"}
     assert keyed.analyze("xq zv", key="secret-one", languages=["en"]).status_code == 200
+
+
+def test_languages_are_checked_in_perspectives_methods_alone(keyed: Server) -> None:
+    body = {"comment": {"text": "Das ist nicht gut, und ich sage es auch nicht mehr.", "language": "de"}}
+    assert keyed.client.post("/v1/score", json=body, headers={"X-Api-Key": "secret-three"}).status_code == 200
 
 
 def test_cors_is_opt_in(server: Server, keyed: Server) -> None:

@@ -30,7 +30,8 @@ def routes(store: Store, scorer: Scorer, policy: Policy, settings: Settings | No
     """
     room = Room(store, scorer, policy, settings or Settings())
     rooms = (work, browse, bulk, appeals, senior, people, account)
-    return [*(route for one in rooms for route in one.routes(room)), Route("/assets/{name}", _asset(room))]
+    room.pages = [route for one in rooms for route in one.routes(room)]
+    return [*room.pages, Route("/assets/{name}", _asset(room))]
 
 
 def _asset(room: Room):  # type: ignore[no-untyped-def]

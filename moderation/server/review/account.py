@@ -106,10 +106,10 @@ def _minutes(value: str | None) -> int:
 
 
 def password(visit: Visit) -> Response:
-    """Change one's own password; the old one is asked for, and all other sessions end."""
+    """Change one's own password; the old one is asked for, as when signing in, and all other sessions end."""
     new, about = visit.form.get("new", ""), {"saved": False, "preferences": visit.user.preferences}
     try:
-        _check_old(visit)
+        visit.store.people.check_password(visit.name, visit.form.get("old", ""), address=visit.address)
         if new != visit.form.get("again", ""):
             raise InputError("the new password was not typed the same twice")
         visit.store.people.set_password(visit.name, new, by=visit.name, address=visit.address)
@@ -119,12 +119,6 @@ def password(visit: Visit) -> Response:
     response = visit.go("/preferences?saved=yes")
     set_cookie(visit, response, secret)
     return response
-
-
-def _check_old(visit: Visit) -> None:
-    """Raise `SignInFailed` unless the old password fits; failures are throttled as when signing in."""
-    secret, _ = visit.store.people.sign_in(visit.name, visit.form.get("old", ""), address=visit.address)
-    visit.store.people.sign_out(secret)
 
 
 def _not_saved(visit: Visit, about: dict[str, Any], error: SignInFailed | InputError) -> Response:

@@ -49,7 +49,7 @@ def comment(visit: Visit) -> Response:
         card=card(visit, item, back=f"/comments/{ref}"),
         taken=taken,
         versions=visit.store.listing.versions(ref),
-        done=done(visit),
+        **done(visit),
     )
 
 
@@ -96,7 +96,10 @@ def mine(visit: Visit) -> Response:
     decisions = visit.store.listing.decisions(visit.name, limit=100)
     bulks = visit.store.bulks.latest(visit.name)
     escalated = visit.store.listing.count(Filter(state="escalated"))
-    return visit.render("mine.html", decisions=decisions, bulks=bulks, escalated=escalated, done=done(visit))
+    undoable = visit.store.listing.undoable(decisions)
+    return visit.render(
+        "mine.html", decisions=decisions, undoable=undoable, bulks=bulks, escalated=escalated, **done(visit)
+    )
 
 
 def help_page(visit: Visit) -> Response:

@@ -11,6 +11,7 @@ import numpy as np
 
 from moderation.comment import Span
 from moderation.emphasis import emphasis, sentences
+from moderation.server.review.seen import Seen
 
 FOLD = 1_600
 """Characters of a text that are shown at once; the rest is folded."""
@@ -55,26 +56,54 @@ class Piece:
         return next((one for one in self.weights if one.label == label), None)
 
 
-def pieces(text: str, spans: Sequence[Span], start: int = 0, end: int | None = None) -> list[Piece]:
-    """Return text[start:end] in pieces. Joined, they are that text exactly, whatever the spans say."""
-    end = len(text) if end is None else min(end, len(text))
-    words: dict[tuple[int, int], list[Weight]] = defaultdict(list)
-    for span, share in _shares(text, spans):
-        step = _step(share)
-        if step and start <= span.start < span.end <= end and _word(text[span.start : span.end]):
-            words[span.start, span.end].append(Weight(span.label, span.weight, step))
-    out: list[Piece] = []
-    at = start
-    for (first, last), weights in sorted(words.items()):
-        if first < at:  # overlaps what is marked already
-            continue
-        if first > at:
-            out.append(Piece(text[at:first]))
-        out.append(Piece(text[first:last], tuple(weights)))
-        at = last
-    if at < end:
-        out.append(Piece(text[at:end]))
-    return out
+class Reading:
+    """A comment's text as its readers see it, in pieces, with the words in it that drove its scores.
+
+    Parameters
+    ----------
+    source : the text as it came
+    spans : weights of its words, at their places in it
+    """
+
+    def __init__(self, source: str, spans: Sequence[Span]) -> None:
+        self._seen = Seen(source)
+        self.text = self._seen.text
+        self.source = None if self._seen.as_it_came else source
+        """The text as it came, where its readers see something else."""
+        self._words = [(*self._seen.place(span.start, span.end), span, share) for span, share in _shares(source, spans)]
+
+    def pieces(self, start: int = 0, end: int | None = None) -> list[Piece]:
+        """Return text[start:end] in pieces. Joined, they are that text exactly, whatever the spans say."""
+        end = len(self.text) if end is None else min(end, len(self.text))
+        words: dict[tuple[int, int], list[Weight]] = defaultdict(list)
+        for first, last, span, share in self._words:
+            step = _step(share)
+            if step and start <= first < last <= end and _word(self.text[first:last]):
+                words[first, last].append(Weight(span.label, span.weight, step))
+        out: list[Piece] = []
+        at = start
+        for (first, last), weights in sorted(words.items()):
+            if first < at:  # overlaps what is marked already
+                continue
+            if first > at:
+                out.append(Piece(self.text[at:first]))
+            out.append(Piece(self.text[first:last], tuple(weights)))
+            at = last
+        if at < end:
+            out.append(Piece(self.text[at:end]))
+        return out
+
+    def drivers(self, label: str, most: int = 6) -> list[tuple[str, float]]:
+        """Return the words that drive a label most, heaviest first, each once with its weights added up."""
+        total: dict[str, float] = defaultdict(float)
+        rank: dict[str, float] = defaultdict(float)
+        for first, last, span, share in self._words:
+            if span.label == label:
+                word = self.text[first:last].casefold()[:40]
+                total[word] += span.weight
+                rank[word] += share
+        towards = sorted((-rank[word], word) for word, weight in total.items() if weight > 0 and _word(word))[:most]
+        return sorted(((word, total[word]) for _, word in towards), key=lambda one: (-one[1], one[0]))
 
 
 def _shares(text: str, spans: Sequence[Span]) -> Iterator[tuple[Span, float]]:
@@ -99,18 +128,6 @@ def _step(share: float) -> str:
 def _word(text: str) -> bool:
     """Whether there is more than punctuation to see; what a full stop weighs tells a reader nothing."""
     return not all(char.isspace() or char in string.punctuation for char in text)
-
-
-def drivers(text: str, spans: Sequence[Span], label: str, most: int = 6) -> list[tuple[str, float]]:
-    """Return the words that drive a label most, heaviest first, each once with its weights added up."""
-    total: dict[str, float] = defaultdict(float)
-    foremost: dict[str, float] = defaultdict(float)
-    for span, share in _shares(text, [span for span in spans if span.label == label]):
-        word = text[span.start : span.end].casefold()[:40]
-        total[word] += span.weight
-        foremost[word] = max(foremost[word], share)
-    towards = sorted((-foremost[word], word) for word, weight in total.items() if weight > 0 and _word(word))[:most]
-    return sorted(((word, total[word]) for _, word in towards), key=lambda one: (-one[1], one[0]))
 
 
 def folded(text: str, whole: bool = False) -> tuple[int, int]:

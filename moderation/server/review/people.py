@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import secrets
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.errors import Conflict, InputError
+from moderation.queue.audit import KINDS
 from moderation.queue.people import ROLES, SCOPES, Role
-from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.room import Door, Room, Visit, whole
+
+LINES = 200
+"""Lines of the audit on a page."""
 
 
 def routes(room: Room) -> list[BaseRoute]:
@@ -86,6 +91,29 @@ def revoke(visit: Visit) -> Response:
 
 
 def audit(visit: Visit) -> Response:
-    """Show what happened to accounts, and what was refused."""
-    kind = visit.request.query_params.get("kind") or None
-    return visit.render("audit.html", lines=visit.store.people.audit(kind=kind), kind=kind)
+    """Show what happened to accounts, and what was refused: a page of it, of one kind and about one account or all."""
+    query = visit.request.query_params
+    kind, name = query.get("kind") or None, query.get("name") or None
+    before, after = whole(query.get("before", "")), whole(query.get("after", ""))
+    lines = visit.store.people.audit(kind=kind, name=name, before=before, after=after, limit=LINES + 1)
+    more = len(lines) > LINES
+    if after is not None:  # the one too many is the latest
+        lines, newer, older = lines[-LINES:], more, True
+    else:
+        lines, newer, older = lines[:LINES], before is not None, more
+    return visit.render(
+        "audit.html",
+        lines=lines,
+        newer=_page(kind, name, after=lines[0].ref) if lines and newer else None,
+        older=_page(kind, name, before=lines[-1].ref) if lines and older else None,
+        kinds=KINDS,
+        names=[user.name for user in visit.store.people.all()],
+        kind=kind,
+        name=name,
+    )
+
+
+def _page(kind: str | None, name: str | None, **beside: int) -> str:
+    """Return the parameters of an address of the audit."""
+    asked: dict[str, Any] = {"kind": kind, "name": name}
+    return urlencode({key: value for key, value in (asked | beside).items() if value is not None}, errors="replace")

@@ -17,6 +17,7 @@ from anyio import to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from moderation.errors import (
@@ -81,6 +82,7 @@ class Room:
         self.settings = settings
         self.gate = Gate(self.settings.max_waiting, self.settings.max_buffered)
         self.menus: dict[tuple[str | None, int | None], tuple[float, dict[str, Sequence[Any]]]] = {}
+        self.pages: list[BaseRoute] = []
         self.assets = {path.name: _version(path) for path in sorted(STATIC.iterdir())}
         self.templates = Environment(
             loader=PackageLoader("moderation.server.review"),
@@ -91,6 +93,11 @@ class Room:
         )
         self.templates.filters |= words.FILTERS
         self.templates.globals |= {"asset": self.asset, "KEYS": words.KEYS}
+
+    def is_page(self, where: str) -> bool:
+        """Whether an address of ours is a page that can be asked for."""
+        scope = {"type": "http", "method": "GET", "path": urlsplit(where).path}
+        return any(page.matches(scope)[0] is Match.FULL for page in self.pages)
 
     def asset(self, name: str) -> str:
         """Return the address of a static file, which changes with its content."""
@@ -172,6 +179,18 @@ class Visit:
     def back(self, default: str) -> str:
         """Return where the form wants to go next: an address of ours, or the default."""
         return own_path(self.form.get("back")) or default
+
+    @property
+    def came_from(self) -> str | None:
+        """The page of ours that a form stood on, or wanted to go to; None where that is not known."""
+        try:
+            told = urlsplit(self.request.headers.get("referer", ""))
+        except ValueError:  # brackets that hold no IPv6 address
+            told = urlsplit("")
+        ours = self.request.headers.get("host"), urlsplit(self.room.settings.public_url or "").netloc
+        stood = told._replace(scheme="", netloc="", fragment="").geturl() if told.netloc in ours else None
+        known = (own_path(where) for where in (stood, self.form.get("back")))
+        return next((where for where in known if where and self.room.is_page(where)), None)
 
     def render(self, template: str, status: int = 200, **values: Any) -> Response:
         """Return a page."""
@@ -293,7 +312,9 @@ def failed(visit: Visit, error: ModerationError) -> Response:
             response = visit.json({"error": detail, "by": getattr(error, "by", None)}, error.status)
         else:
             faster = isinstance(error, AlreadyDecided | ClaimTaken | CommentChanged)
-            response = visit.render("error.html", error.status, detail=detail, code=error.status, faster=faster)
+            back = visit.came_from if visit.request.method == "POST" else None
+            about = {"detail": detail, "code": error.status, "faster": faster, "back": back}
+            response = visit.render("error.html", error.status, **about)
     except StoreError:  # the page's own frame needs the store
         response = HTMLResponse(f"<p>{error.status}: the queue's database cannot be used now.</p>", 503, HEADERS)
     response.headers.update(headers)
@@ -317,9 +338,14 @@ def own_path(where: str | None) -> str | None:
 
 
 def _sign_in_first(visit: Visit) -> Response:
-    if visit.scripted or visit.request.method != "GET":
-        return visit.json({"error": "You are signed out."}, 401) if visit.scripted else visit.go("/sign-in")
+    """Ask who is not signed in to sign in and to come back; what a form wanted is not done, and they are told so."""
+    if visit.scripted:
+        return visit.json({"error": "You are signed out."}, 401)
     url = visit.request.url
+    if visit.request.method != "GET":
+        where = visit.came_from or "/work"
+        wanted = quote(f"{where}{'&' if '?' in where else '?'}lost=yes")
+        return visit.go("/sign-in" if url.path == "/sign-out" else f"/sign-in?lost=yes&next={wanted}")
     wanted = url.path + (f"?{url.query}" if url.query else "")
     return visit.go("/sign-in" if wanted == "/" else f"/sign-in?next={quote(wanted)}")
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from moderation.markup import plain
 from moderation.queue import Session
+from moderation.server.review.seen import seen
 
 LABELS = {
     "incitement": "Incites violence",
@@ -141,6 +143,11 @@ def web(address: str | None) -> bool:
     return (address or "").lower().startswith(("https://", "http://"))
 
 
+def headline(title: str | None) -> str:
+    """Return a story's title without markup; sites send what stands in their pages."""
+    return " ".join(plain(title or "").split()) or title or ""
+
+
 def plural(n: int, one: str, many: str) -> str:
     """Return a number with its noun."""
     return f"{number(n)} {one if n == 1 else many}"
@@ -186,6 +193,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "age": age,
     "moment": moment,
     "hidden": hidden,
+    "seen": seen,
+    "headline": headline,
     "plural": plural,
     "web": web,
     "query": lambda values: urlencode(values, errors="replace"),  # names may hold lone surrogates

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from moderation.comment import Act
 from moderation.errors import ClaimTaken, InputError, ModerationError, NotFound
-from moderation.queue import Item, Outcome, Past, Ruling
+from moderation.queue import Item, Outcome, Ruling
 from moderation.server.review import marks, words
 from moderation.server.review.choice import Choice
 from moderation.server.review.room import Door, Room, Visit, whole
@@ -47,14 +47,15 @@ def work(visit: Visit) -> Response:
     """Show the next comment; it is claimed for who asks."""
     choice = Choice.read(visit.request.query_params, visit.user.preferences.order)
     got = visit.store.desk.claim(visit.name, choice.waiting(), order=choice.order)
-    latest = visit.store.listing.decisions(visit.name, limit=1)
+    listing = visit.store.listing
+    latest = listing.undoable(listing.decisions(visit.name, limit=1))
     return visit.render(
         "work.html",
         card=card(visit, got[0], choice) if got else None,
         choice=choice,
         filters=filters(visit, choice),
-        latest=latest[0] if latest and not latest[0].undone and latest[0].decision.act != "undo" else None,
-        done=done(visit),
+        latest=next(iter(latest), None),
+        **done(visit),
         exposure=exposure(visit),
     )
 
@@ -170,16 +171,18 @@ def ruling(form: Mapping[str, str]) -> Ruling:
     return Ruling(cast(Act, act), visibility=form.get("visibility") or None, **given)  # type: ignore[arg-type]
 
 
-def done(visit: Visit) -> Past | None:
-    """Return the decision that the page before has made, if it is this moderator's."""
-    given = visit.request.query_params.get("done", "")
+def done(visit: Visit) -> dict[str, Any]:
+    """Return the decision that the page before has made, if it is this moderator's, and whether it can be undone."""
+    given, nothing = visit.request.query_params.get("done", ""), {"done": None, "done_undoable": False}
     if not given.isdecimal() or len(given) > 15:
-        return None
+        return nothing
     try:
         found = visit.store.listing.decision(int(given))
     except ModerationError:
-        return None
-    return found if found.decision.moderator == visit.name else None
+        return nothing
+    if found.decision.moderator != visit.name:
+        return nothing
+    return {"done": found, "done_undoable": bool(visit.store.listing.undoable([found]))}
 
 
 def exposure(visit: Visit) -> tuple[int, int]:
@@ -193,30 +196,35 @@ def card(
     visit: Visit, item: Item, choice: Choice | None = None, *, back: str | None = None, acts: bool = True
 ) -> dict[str, Any]:
     """Return everything that the template of one comment needs; `acts` False leaves the buttons out."""
-    spans = () if item.blind else item.version.spans
     version, asked = item.version, visit.request.query_params.get("show")
+    reading = marks.Reading(version.text, () if item.blind else version.spans)
     probabilities = version.score.probabilities
-    thresholds = visit.room.policy.thresholds
+    policy = visit.room.policy
+    thresholds = policy.thresholds
     ranked = sorted(probabilities, key=lambda name: (name not in thresholds, -probabilities[name]))
     scores = [(name, probabilities[name], thresholds.get(name, {})) for name in ranked]
     likely = {name for name, probability, limits in scores if limits or probability >= 0.1 or name == item.label}
     shown = asked if asked in probabilities else item.label
     whole = visit.request.query_params.get("whole") == "yes"
-    fold, cut = marks.folded(version.text, whole)
+    fold, cut = marks.folded(reading.text, whole)
     blur = visit.user.preferences.blur
     now = visit.store.database.now()
     query = f"?{choice.query()}" if choice else ""
     return {
         "item": item,
         "shown": shown,
+        "other_policy": policy.id if policy.id != version.verdict.policy_id else None,
         "scores": [score for score in scores if score[0] in likely],
         "others": [score for score in scores if score[0] not in likely],
-        "drivers": {name: marks.drivers(version.text, version.spans, name) for name in ranked},
-        "head": marks.pieces(version.text, spans, 0, fold),
-        "rest": marks.pieces(version.text, spans, fold, cut),
-        "cut": len(version.text) - cut,
+        "drivers": {name: reading.drivers(name) for name in ranked},
+        "text": reading.text,
+        "head": reading.pieces(0, fold),
+        "rest": reading.pieces(fold, cut),
+        "cut": len(reading.text) - cut,
+        "source": reading.source and reading.source[: None if whole else marks.MOST],
         "blurred": blur is not None and (item.blind or item.severity >= blur) and not item.erased,
         "reasons": list(visit.store.reasons.values()),
+        "undoable": visit.store.listing.undoable([one for one in item.history if one.decision.moderator == visit.name]),
         "key": secrets.token_urlsafe(12),
         "now": now,
         "back": back or f"/work{query}",

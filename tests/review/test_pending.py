@@ -112,6 +112,29 @@ def test_undo_says_that_it_waits_and_takes_back_one(empty: Site, enter: Enter) -
     expect(page.locator(WAITS)).to_have_count(0)
 
 
+def test_the_page_of_a_comment_undoes_what_it_says(empty: Site, enter: Enter) -> None:
+    empty.put(*many(2))
+    page = ready(empty, enter, "/comments/2")
+    page.keyboard.press("a")
+    page.wait_for_url("**/comments/2?done=*")
+    expect(page.locator(".flash")).to_contain_text("You approved comment #2")
+    page.keyboard.press("u")
+    expect(page.locator(".flash")).to_contain_text("You undid a decision")
+    assert acts(empty) == [(2, "approve"), (2, "undo")]
+
+
+def test_a_skip_is_confirmed_and_promises_no_undo(empty: Site, enter: Enter) -> None:
+    empty.put(*many(3))
+    page = ready(empty, enter)
+    ref = shown(page)
+    page.keyboard.press("s")
+    expect(page.locator(".toast")).to_contain_text(f"You skipped #{ref}")
+    page.keyboard.press("k")
+    assert shown(page) == ref
+    expect(page.locator("#stage .settled-note")).to_contain_text("A skip cannot be undone")
+    assert "u to undo" not in page.inner_text("#stage .settled-note")
+
+
 
 def test_trouble_is_told_once_and_until_it_is_over(empty: Site, enter: Enter) -> None:
     empty.put(*many(6))

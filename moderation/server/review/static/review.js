@@ -91,7 +91,8 @@
       card.element.append(note);
     }
     note.hidden = false;
-    note.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment. Press u to undo your last decision.`;
+    const more = card.state === "skipped" ? "A skip cannot be undone, but the queue has it still." : "Press u to undo your last decision.";
+    note.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment. ${more}`;
   }
 
   function fill() {
@@ -150,6 +151,7 @@
     delete fields.csrf; delete fields.key; delete fields.back;
     card.state = DONE[act];
     for (const menu of all("details.menu", card.element)) menu.open = false;
+    find("#flash")?.replaceChildren(); // the undo that it offers is not that of the last decision any more
     fly(card, sending.keep(form.getAttribute("action"), fields, { ref: card.ref, act }));
     if (act !== "skip") made.push(card);
     if (page === "work") next();
@@ -181,10 +183,10 @@
     forget(made.find((one) => one !== card && one.decision && one.decision === card.decision)); // the server had it already
     if (undoing.has(card)) return;
     if (page !== "work" && card.element) {
-      location.assign(`/comments/${card.ref}${data.decision ? `?done=${data.decision}` : ""}`);
+      location.assign(act === "skip" ? "/work" : `/comments/${card.ref}?done=${data.decision}`);
       return;
     }
-    if (act === "skip") return;
+    if (act === "skip") { toast(`You skipped #${card.ref}.`, { href: `/comments/${card.ref}` }); return; }
     const sampled = data.sampled ? " It came from the random sample: the policy had let it through." : "";
     card.toast = toast(`You ${DONE[act]} #${card.ref}.${sampled}`, { action: () => undo(card), label: "Undo <kbd>u</kbd>", seconds: sampled ? 14 : 8 });
   }
@@ -194,6 +196,12 @@
   }
 
   function undoLast() {
+    const button = find("[data-undo] button"); // the page says what it would undo
+    if (button) {
+      if (!button.disabled) button.form.requestSubmit(button);
+      button.disabled = true;
+      return undefined;
+    }
     if (undoing.size) return waits([...undoing].at(-1));
     const card = made.at(-1);
     if (!card) return toast("There is nothing to undo here. Your earlier decisions stand under My decisions.");

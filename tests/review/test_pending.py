@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route, expect
 from moderation.comment import Comment
 from moderation.queue import Ruling
 from tests.review.conftest import Enter, Site, until
-from tests.review.test_script import BOUND, decide, many, shown, sign_in
+from tests.review.test_script import BOUND, decide, edit, many, shown, sign_in
 
 NO_CONNECTION, WAITS = ".toast:has-text('No connection')", ".toast:has-text('as soon as the queue')"
 
@@ -134,6 +134,42 @@ def test_a_skip_is_confirmed_and_promises_no_undo(empty: Site, enter: Enter) -> 
     expect(page.locator("#stage .settled-note")).to_contain_text("A skip cannot be undone")
     assert "u to undo" not in page.inner_text("#stage .settled-note")
 
+
+def test_nothing_is_waiting_only_when_nothing_is_on_its_way(empty: Site, enter: Enter) -> None:
+    empty.put(*[Comment(f"c{n}", f"You stupid liar, number {n}.", "loud") for n in range(2)])
+    page = ready(empty, enter, "/work?author=loud")
+    asked: list[Route] = []
+    page.route("**/work/cards*", lambda route: asked.append(route))
+    page.keyboard.press("a")
+    page.keyboard.press("a")
+    empty.put(Comment("late", "You stupid liar, late.", "loud"))
+    expect(page.locator("#stage .empty h2")).to_have_text("The next comment is on its way")
+    until(page, lambda: len(asked) > 0)
+    for route in asked:
+        route.continue_()
+    page.unroute("**/work/cards*")
+    expect(page.locator("#stage .card")).to_have_attribute("data-ref", "3")
+    decide(page)
+    expect(page.locator("#stage .empty")).to_contain_text("No comment fits this filter")
+
+
+def test_what_settles_while_the_queue_is_asked_is_asked_for_again(empty: Site, enter: Enter) -> None:
+    empty.put(*many(1))
+    page = ready(empty, enter)
+    decided: list[Route] = []
+    asked: list[Route] = []
+    edit(empty, 1)
+    page.route("**/decide", lambda route: decided.append(route))
+    page.route("**/work/cards*", lambda route: asked.append(route))
+    page.keyboard.press("a")
+    until(page, lambda: len(decided) == len(asked) == 1)
+    answer = asked[0].fetch()  # made while the decision is on its way
+    decided[0].continue_()
+    expect(page.locator(".toast.bad")).to_contain_text("#1 was not approved")
+    asked[0].fulfill(response=answer)
+    page.unroute("**/work/cards*")
+    expect(page.locator(f"#stage {BOUND}")).to_be_visible(timeout=4_000)
+    assert shown(page) == 1
 
 
 def test_trouble_is_told_once_and_until_it_is_over(empty: Site, enter: Enter) -> None:

@@ -33,13 +33,15 @@
   }
 
   function coming() {
+    if (eager) return ["The next comment is on its way", "It appears here by itself."];
+    if (flying.size && mine().length >= MOST) return ["Your decisions are on their way", "The next comment comes when the queue has them."];
     return open().length ? ["Nothing else is waiting", "What you passed is still open with you: press k to go back."] : null;
   }
 
   // Cards: those that were seen, the one that is read, and those ahead
 
   const cards = [], MOST = 12; // as many as the server lets one moderator have open
-  let at = -1, filling = null, lastActive = Date.now();
+  let at = -1, filling = null, eager = false, settled = 0, lastActive = Date.now();
   const current = () => cards[at];
   const open = () => cards.filter((card) => card.state === "open");
   const flying = new Set(); // cards on which something is on its way: the server has not answered yet
@@ -64,7 +66,7 @@
   function show(place) {
     at = place;
     const card = current();
-    fill();
+    eager = Boolean(fill()) && !card;
     if (card) {
       stage.replaceChildren(card.element);
       find("h2", card.element).focus({ preventScroll: true });
@@ -99,7 +101,7 @@
     if (page !== "work" || filling) return filling;
     const ahead = cards.slice(at + 1).filter((card) => card.state === "open").length;
     if (ahead >= 2 && current()) return null;
-    const held = mine();
+    const held = mine(), before = settled;
     if (held.length >= MOST) return null;
     const hold = Math.min(held.length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), MOST);
     const known = held.map((card) => card.ref).join(",");
@@ -107,6 +109,9 @@
       if (data) take(data.cards);
     }).catch(() => {}).finally(() => {
       filling = null;
+      // What settled meanwhile, the server may have left out as known to this page.
+      eager = Boolean(!current() && settled !== before && fill());
+      vacant();
     });
     return filling;
   }
@@ -162,11 +167,16 @@
     card.entry = entry;
     flying.add(card);
     card.sending = sending.deliver(entry).then((answer) => {
-      flying.delete(card);
+      settle(card);
       land(card, entry.act, answer);
       vacant();
       if (!current()) fill();
     });
+  }
+
+  function settle(card) {
+    flying.delete(card);
+    settled += 1;
   }
 
   function land(card, act, { ok, status, data }) {
@@ -232,7 +242,7 @@
     flying.add(card);
     const entry = sending.keep(`/decisions/${card.decision}/undo`, {}, { ref: card.ref, act: "undo" });
     const answer = await sending.deliver(entry);
-    flying.delete(card);
+    settle(card);
     card.decision = null;
     await undone(card, answer);
   }

@@ -140,3 +140,19 @@ def test_a_wrong_range_is_told(empty: Site, enter: Enter) -> None:
     expect(page.locator("#preview")).to_contain_text("low: expected a probability from 0 to 1")
     page.fill("#b-low", "0.7")
     expect(page.locator("#preview h2")).to_contain_text("4 comments from 0.70 to 1.00")
+
+
+def test_undo_in_work_leads_to_the_bulk_act(empty: Site, enter: Enter) -> None:
+    furnish(empty)
+    page = enter(empty)
+    page.goto(f"{ALL}&site=gazette")
+    page.click("button:has-text('Reject all 3')")
+    expect(page.locator(".flash")).to_contain_text("3 comments were rejected")
+    page.goto("/work")
+    page.keyboard.press("u")
+    page.wait_for_url("**/bulk?made=*")
+    expect(page.locator(".flash")).to_contain_text("3 comments were rejected")
+    assert len(rejected(empty)) == 3
+    page.keyboard.press("u")
+    expect(page.locator(".flash")).to_contain_text("is undone: its 3 comments wait again")
+    assert not rejected(empty)

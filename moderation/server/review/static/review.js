@@ -215,7 +215,7 @@
     if (undoing.size) return waits([...undoing].at(-1));
     const card = made.at(-1);
     if (!card) return toast("There is nothing to undo here. Your earlier decisions stand under My decisions.");
-    return undo(card);
+    return card.bulk ? location.assign(`/bulk?made=${card.bulk}`) : undo(card);
   }
 
   function waits(card) {
@@ -309,9 +309,9 @@
 
   // What was decided before this page: the last one, which can be undone, and what is still on its way
 
-  const { latest, latestOn } = stage ? stage.dataset : {};
+  const { latest, latestOn, latestBulk } = stage ? stage.dataset : {};
   const known = sending.before.some((entry) => entry.url === `/decisions/${latest}/undo`);
-  if (latest && !known) made.push({ ref: latestOn, decision: Number(latest) });
+  if (latest && !known) made.push({ ref: latestOn, decision: Number(latest), bulk: latestBulk });
   for (const entry of sending.before) {
     const card = { ref: entry.ref, state: DONE[entry.act], before: entry.act === "undo" || entry.undo };
     if (entry.act === "undo") sending.deliver(entry).then((answer) => undone(card, answer));

@@ -164,7 +164,7 @@ def test_by_keyboard_alone(site: Site, enter: Enter) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("r")
     page.keyboard.press("3")
-    expect(page.locator(".toast")).to_contain_text(f"You rejected #{second}")
+    expect(page.locator(".toast").last).to_contain_text(f"You rejected #{second}")
     [made] = site.store.listing.decisions("ada")
     assert (made.decision.reason, made.ground, made.decision.note) == (
         "ABUSE",

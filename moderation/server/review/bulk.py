@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.errors import InputError
@@ -16,8 +16,8 @@ from moderation.queue import Filter
 from moderation.queue.bulk import MOST
 from moderation.server.review import charts
 from moderation.server.review.choice import Choice
-from moderation.server.review.room import HEADERS, Door, Room, Visit
-from moderation.server.review.work import filters, ruling
+from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.work import filters, ruling, somebody_else
 
 BARS = 20
 
@@ -35,34 +35,44 @@ def routes(room: Room) -> list[BaseRoute]:
 def bulk(visit: Visit) -> Response:
     """Show the histogram of a label's scores, and what the chosen range would take in."""
     chosen = _chosen(visit)
-    bars = visit.store.listing.histogram(chosen, bars=BARS)
     query = visit.request.query_params
     made, left = query.get("made", ""), query.get("left", "")
     latest = visit.store.bulks.latest(None if visit.user.may("senior") else visit.name)
     return visit.render(
         "bulk.html",
         chosen=chosen,
-        bars=charts.bars(bars, chosen.low or 0.0, 1.0 if chosen.high is None else chosen.high),
-        total=sum(bar.count for bar in bars),
         filters=filters(visit, Choice(chosen, "severity")),
         latest=latest,
         made=next((one for one in latest if str(one.ref) == made), None),
         left=left if left.isdecimal() and len(left) < 7 else None,
         here=f"/bulk?{_here(chosen, made=made)}",
+        **_histogram(visit, chosen),
         **_previewed(visit, chosen),
     )
 
 
 def preview(visit: Visit) -> Response:
-    """Return the part of the page that depends on the range, for its script."""
+    """Return the parts of the page that depend on its form, for its script: the bars only when it asks for them."""
+    if other := somebody_else(visit):
+        return other
     chosen = _chosen(visit)
-    page = visit.fragment("_preview.html", chosen=chosen, **_previewed(visit, chosen))
-    return HTMLResponse(page.encode("utf-8", "replace"), headers=HEADERS)
+    found = {"preview": visit.fragment("_preview.html", chosen=chosen, **_previewed(visit, chosen))}
+    if visit.request.query_params.get("bars") == "yes":
+        found["histogram"] = visit.fragment("_histogram.html", chosen=chosen, **_histogram(visit, chosen))
+    return visit.json(found)
+
+
+def _histogram(visit: Visit, chosen: Filter) -> dict[str, Any]:
+    bars = visit.store.listing.histogram(chosen, bars=BARS)
+    shapes = charts.bars(bars, chosen.low or 0.0, 1.0 if chosen.high is None else chosen.high)
+    return {"bars": shapes, "total": sum(bar.count for bar in bars)}
 
 
 def _previewed(visit: Visit, chosen: Filter) -> dict[str, Any]:
     preview = visit.store.bulks.preview(visit.name, chosen)
+    articles = filters(visit, Choice(chosen, "severity"))["articles"]
     return {
+        "article": next((title for ref, title, _ in articles if ref == chosen.article), None),
         "preview": preview,
         "carried": [(name, value) for name, value in chosen.to_json().items() if name != "state"],
         "seen": None if preview.seen is None else packed(preview.seen),

@@ -48,13 +48,14 @@ def work(visit: Visit) -> Response:
     choice = Choice.read(visit.request.query_params, visit.user.preferences.order)
     got = visit.store.desk.claim(visit.name, choice.waiting(), order=choice.order)
     listing = visit.store.listing
-    latest = listing.undoable(listing.decisions(visit.name, limit=1))
+    latest = listing.decisions(visit.name, limit=1)
+    undoable = listing.undoable(latest)
     return visit.render(
         "work.html",
         card=card(visit, got[0], choice) if got else None,
         choice=choice,
         filters=filters(visit, choice),
-        latest=next(iter(latest), None),
+        latest=next((one for one in latest if one.ref in undoable), None),
         **done(visit),
         exposure=exposure(visit),
     )
@@ -62,9 +63,9 @@ def work(visit: Visit) -> Response:
 
 def cards(visit: Visit) -> Response:
     """Return the comments that the script is to have ready; they are claimed for who asks."""
+    if other := somebody_else(visit):  # these claims would be hidden from them
+        return other
     query = visit.request.query_params
-    if query.get("user", visit.name) != visit.name:  # signed in in another tab; these claims would be hidden from them
-        return visit.json({"error": "Somebody else is signed in."}, 401)
     choice = Choice.read(query, visit.user.preferences.order)
     wanted = query.get("hold", str(AHEAD))
     many = min(int(wanted), MOST) if wanted.isdecimal() and len(wanted) < 4 else AHEAD
@@ -98,7 +99,14 @@ def release(visit: Visit) -> Response:
 
 def counts(visit: Visit) -> Response:
     """Return how much there is to do."""
-    return visit.json(status(visit))
+    return somebody_else(visit) or visit.json(status(visit))
+
+
+def somebody_else(visit: Visit) -> Response | None:
+    """Return the answer to a page of somebody who is not signed in any more, for another signed in in another tab."""
+    if visit.request.query_params.get("user", visit.name) == visit.name:
+        return None
+    return visit.json({"error": "Somebody else is signed in."}, 401)
 
 
 def token(visit: Visit) -> Response:

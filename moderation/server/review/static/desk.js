@@ -5,7 +5,21 @@ const desk = (() => {
   const find = (what, where = document) => where.querySelector(what);
   const all = (what, where = document) => [...where.querySelectorAll(what)];
 
+  // As last heard. waiting: comments that wait, null: not heard yet. trouble: "out": who this page is for is not signed
+  // in any more, "silent": the queue does not answer, "": neither
+  const heard = { waiting: null, trouble: "" };
+
   async function ask(url, fields) {
+    let answer = null;
+    try {
+      answer = await request(url, fields);
+      return answer;
+    } finally {
+      hear(answer);
+    }
+  }
+
+  async function request(url, fields) {
     const options = { headers: { accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
     const sent = body.dataset.csrf; // another request may renew it while this one is on its way
     if (fields) {
@@ -19,35 +33,57 @@ const desk = (() => {
     const answer = { ok: ours && response.ok, status: response.status, ours, data: ours ? await response.json() : {} };
     if (!fields || answer.status !== 403) return answer;
     // Somebody signed in anew in another tab: if it is who this page is for, the page goes on with the new session.
-    const { ok, data } = await ask("/token");
+    const { ok, data } = await request("/token");
     if (ok && data.user !== user) return { ...answer, status: 401 };
     if (!ok || data.csrf === sent) return answer;
     body.dataset.csrf = data.csrf;
     for (const field of all("input[name=csrf]")) field.value = data.csrf;
-    return ask(url, fields);
+    return request(url, fields);
   }
 
-  let out = null;
+  // What is not ours may be the sign-in page of a public network; 502 and 504 are a proxy whose server is starting anew.
+  const answered = (answer) => Boolean(answer && answer.ours && ![401, 502, 503, 504].includes(answer.status));
+
+  function hear(answer) {
+    const was = heard.trouble;
+    const out = answer && answer.ours && answer.status === 401;
+    heard.trouble = out ? "out" : answered(answer) && answer.status !== 500 ? "" : "silent";
+    if (heard.trouble !== "silent") over("silent");
+    if (!heard.trouble) over("out");
+    if (out && was !== "out") signedOut();
+  }
+
   function signedOut() {
-    if (out?.isConnected) return;
     const back = encodeURIComponent(location.pathname + location.search);
-    out = toast("You are signed out. Sign in again: what you decided is kept and will be sent.", { bad: true, href: `/sign-in?next=${back}` });
+    const words = "You are signed out. Sign in again: what you decided is kept and will be sent.";
+    notice("out", words, { bad: true, href: `/sign-in?next=${back}`, link: "Sign in" });
+  }
+
+  // Waits; shorter when the connection, or the moderator, comes back meanwhile
+  function pause(milliseconds) {
+    return new Promise((go) => {
+      const ended = new AbortController();
+      const end = () => { ended.abort(); clearTimeout(timer); go(); };
+      const timer = setTimeout(end, milliseconds);
+      for (const back of ["online", "focus"]) addEventListener(back, end, { signal: ended.signal });
+    });
   }
 
   function say(words) {
     find("#say").textContent = words;
   }
 
-  function toast(words, { action, label, bad, href, seconds = 8 } = {}) {
+  function toast(words, { action, label, bad, href, link = "Open it", stays = bad, kind, seconds = 8 } = {}) {
     const box = document.createElement("div"), text = document.createElement("p");
     box.className = bad ? "toast bad" : "toast";
+    if (kind) box.dataset.kind = kind;
     text.textContent = words;
     box.append(text);
     if (href) {
-      const link = document.createElement("a");
-      link.href = href;
-      link.textContent = "Open it";
-      box.append(link);
+      const way = document.createElement("a");
+      way.href = href;
+      way.textContent = link;
+      box.append(way);
     }
     if (action) {
       const button = document.createElement("button");
@@ -56,18 +92,30 @@ const desk = (() => {
       button.addEventListener("click", () => { box.remove(); action(); });
       box.append(button);
     }
-    const toasts = find("#toasts");
-    while (toasts.children.length > 2) toasts.firstChild.remove();
+    const toasts = find("#toasts"), others = all(".toast:not([data-kind])", toasts);
+    if (!kind) for (const old of others.slice(0, Math.max(others.length - 2, 0))) old.remove();
     toasts.append(box);
-    if (!bad) setTimeout(() => box.remove(), seconds * 1000);
+    if (!stays) setTimeout(() => box.remove(), seconds * 1000);
     else box.addEventListener("click", () => box.remove());
     return box;
   }
 
-  const counts = { waiting: null }; // as last heard; null: not yet
+  // A notice of a kind stands once, and until it is over
+
+  const standing = (kind) => find(`.toast[data-kind="${kind}"]`);
+
+  function notice(kind, words, options) {
+    const there = standing(kind);
+    if (there) find("p", there).textContent = words;
+    else toast(words, { ...options, kind, stays: true });
+  }
+
+  function over(kind) {
+    standing(kind)?.remove();
+  }
 
   function live(data) {
-    if ("waiting" in data) counts.waiting = data.waiting;
+    if ("waiting" in data) heard.waiting = data.waiting;
     for (const [name, value] of Object.entries(data)) {
       if (typeof value !== "number") continue;
       for (const place of all(`[data-count="${name}"]`)) {
@@ -78,5 +126,5 @@ const desk = (() => {
     }
   }
 
-  return { page, user, find, all, ask, signedOut, say, toast, counts, live };
+  return { page, user, find, all, ask, answered, heard, signedOut, pause, say, toast, notice, over, live };
 })();

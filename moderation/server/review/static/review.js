@@ -1,20 +1,14 @@
 // The pages work without this file. With it: keys, the next comment before it is asked for, undo, live counts.
 "use strict";
 (() => {
-  const { page, user, find, all, ask, signedOut, say, toast, counts, live } = desk, body = document.body;
-  const fresh = () => [...crypto.getRandomValues(new Uint8Array(12))].map((n) => n.toString(16).padStart(2, "0")).join("");
+  const { page, user, find, all, ask, heard, say, toast, notice, over, live } = desk, body = document.body;
   const stage = find("#stage");
   document.documentElement.classList.add("js");
 
-  // What the page asks for by itself: its moderator is told when there is no answer
-
-  let trouble = "";
+  // What the page asks for by itself
 
   async function look(url, fields) {
-    const { ok, status, data } = await ask(url, fields).catch(() => ({}));
-    const was = trouble;
-    trouble = ok ? "" : status === 401 ? "out" : "silent";
-    if (trouble === "out" && was !== "out") signedOut();
+    const { ok, data } = await ask(url, fields).catch(() => ({}));
     if (ok) live(data);
     vacant();
     return ok ? data : null;
@@ -24,70 +18,39 @@
     const box = stage && find(".empty", stage);
     if (!box || page !== "work") return;
     const fine = find("#empty").content.firstElementChild.cloneNode(true), others = find("[data-others]", fine);
-    if (others && counts.waiting !== null) {
-      others.hidden = counts.waiting <= flying().length;
+    if (others && heard.waiting !== null) {
+      others.hidden = heard.waiting <= flying.size;
       find("[data-none]", fine).hidden = !others.hidden;
     }
-    const passed = open().length;
     const words = {
       out: ["You are signed out", "Sign in again to get comments."],
       silent: ["The queue does not answer", "It is asked again every few seconds."],
-    }[trouble] || (passed ? ["Nothing else is waiting", "What you passed is still open with you: press k to go back."] : null);
+    }[heard.trouble] || coming();
     if (words) [find("h2", fine).textContent, find("p", fine).textContent] = words;
     if (fine.innerHTML === box.innerHTML) return;
     box.innerHTML = fine.innerHTML;
     say(find("h2", box).textContent);
   }
 
-  // Decisions on their way: shown as done at once, sent until the server has them, also after a reload
-
-  const stored = `moderation-pending-${user}`;
-  let pending = [];
-  try { pending = JSON.parse(sessionStorage.getItem(stored)) || []; } catch { pending = []; }
-  const keep = () => { try { sessionStorage.setItem(stored, JSON.stringify(pending)); } catch { /* full or forbidden */ } };
-
-  async function deliver(entry) {
-    for (let wait = 500; ; wait = Math.min(wait * 2, 30000)) {
-      let answer = null;
-      try { answer = await ask(entry.url, entry.fields); } catch { /* no connection */ }
-      // 502, 504: a proxy whose server is starting anew; what is not ours may be the sign-in page of a public network
-      if (answer && answer.ours && ![401, 502, 503, 504].includes(answer.status)) {
-        pending = pending.filter((one) => one !== entry);
-        keep();
-        return answer;
-      }
-      const away = answer && answer.status === 401;
-      if (away && wait === 500) signedOut();
-      else if (wait === 500) say("A decision waits for the connection.");
-      if (!away && wait === 2000) toast("No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
-      await new Promise((go) => setTimeout(go, wait));
-    }
+  function coming() {
+    if (eager) return ["The next comment is on its way", "It appears here by itself."];
+    if (flying.size && mine().length >= MOST) return ["Your decisions are on their way", "The next comment comes when the queue has them."];
+    return open().length ? ["Nothing else is waiting", "What you passed is still open with you: press k to go back."] : null;
   }
-
-  function send(url, fields) {
-    const entry = { url, fields: { ...fields, key: fresh() } };
-    pending.push(entry);
-    keep();
-    return deliver(entry);
-  }
-
-  for (const entry of [...pending]) deliver(entry).then((answer) => {
-    if (answer.ok) toast("A decision from before was sent.");
-    else toast(`A decision from before could not be kept: ${answer.data.error || answer.status}`, { bad: true });
-  });
-  addEventListener("beforeunload", (event) => { if (pending.length) event.preventDefault(); });
 
   // Cards: those that were seen, the one that is read, and those ahead
 
-  const cards = [];
-  let at = -1, filling = null, lastActive = Date.now();
+  const cards = [], MOST = 12; // as many as the server lets one moderator have open
+  let at = -1, filling = null, eager = false, settled = 0, lastActive = Date.now();
   const current = () => cards[at];
   const open = () => cards.filter((card) => card.state === "open");
-  const flying = () => cards.filter((card) => card.flying); // decided here, and the server has not answered yet
-  const made = []; // decisions of this page, latest last
+  const flying = new Set(); // cards on which something is on its way: the server has not answered yet
+  const mine = () => [...open(), ...flying]; // what the server counts as held by this moderator
+  const made = []; // what `u` takes back, latest last: decisions of this page, and those that it found
+  const undoing = new Set();
 
   function adopt(element) {
-    const card = { ref: element.dataset.ref, element, state: "open", sending: null, flying: false };
+    const card = { ref: element.dataset.ref, element, state: "open" };
     const old = cards.findIndex((one) => one.ref === card.ref); // it came back: edited, or given back by a colleague
     if (old >= 0 && old === at) {
       cards[at] = card;
@@ -103,6 +66,7 @@
   function show(place) {
     at = place;
     const card = current();
+    eager = Boolean(fill()) && !card;
     if (card) {
       stage.replaceChildren(card.element);
       find("h2", card.element).focus({ preventScroll: true });
@@ -111,12 +75,11 @@
       mark(card);
     } else {
       stage.replaceChildren(find("#empty").content.cloneNode(true));
+      vacant();
       find(".empty", stage).focus({ preventScroll: true });
       say(find("h2", stage).textContent);
-      vacant();
     }
     scrollTo(0, 0);
-    fill();
   }
 
   function mark(card) {
@@ -130,31 +93,39 @@
       card.element.append(note);
     }
     note.hidden = false;
-    note.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment. Press u to undo your last decision.`;
+    const more = card.state === "skipped" ? "A skip cannot be undone, but the queue has it still." : "Press u to undo your last decision.";
+    note.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment. ${more}`;
   }
 
   function fill() {
     if (page !== "work" || filling) return filling;
     const ahead = cards.slice(at + 1).filter((card) => card.state === "open").length;
     if (ahead >= 2 && current()) return null;
-    // The server counts what this moderator holds, also that on which a decision is on its way.
-    const mine = [...open(), ...flying()];
-    if (mine.length >= 12) return null;
-    const hold = Math.min(mine.length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), 12);
-    const known = mine.map((card) => card.ref).join(",");
+    const held = mine(), before = settled;
+    if (held.length >= MOST) return null;
+    const hold = Math.min(held.length + (3 - Math.min(ahead + (current() ? 1 : 0), 2)), MOST);
+    const known = held.map((card) => card.ref).join(",");
     filling = look(`/work/cards?${stage.dataset.query}&hold=${hold}&known=${known}&user=${encodeURIComponent(user)}`).then((data) => {
-      if (!data) return;
-      const none = !current(); // asked before cards are adopted: one of them takes the place that is open
-      for (const { ref, html } of data.cards) {
-        if ([...open(), ...flying()].some((card) => card.ref === String(ref))) continue;
-        const holder = document.createElement("template");
-        holder.innerHTML = html;
-        adopt(find(".card", holder.content));
-      }
-      if (none && current()) show(at);
-      else if (none && cards.at(-1)?.state === "open") show(cards.findIndex((card) => card.state === "open"));
-    }).catch(() => {}).finally(() => { filling = null; });
+      if (data) take(data.cards);
+    }).catch(() => {}).finally(() => {
+      filling = null;
+      // What settled meanwhile, the server may have left out as known to this page.
+      eager = Boolean(!current() && settled !== before && fill());
+      vacant();
+    });
     return filling;
+  }
+
+  function take(found) {
+    const none = !current(); // asked before cards are adopted: one of them takes the place that is open
+    for (const { ref, html } of found) {
+      if (mine().some((card) => card.ref === String(ref))) continue;
+      const holder = document.createElement("template");
+      holder.innerHTML = html;
+      adopt(find(".card", holder.content));
+    }
+    if (none && current()) show(at);
+    else if (none && cards.at(-1)?.state === "open") show(cards.findIndex((card) => card.state === "open"));
   }
 
   function next() {
@@ -184,59 +155,109 @@
     const fields = { ...Object.fromEntries(new FormData(form)), ...extra };
     delete fields.csrf; delete fields.key; delete fields.back;
     card.state = DONE[act];
-    card.flying = true;
     for (const menu of all("details.menu", card.element)) menu.open = false;
-    card.sending = send(form.getAttribute("action"), fields).then((answer) => settle(card, act, answer));
+    find("#flash")?.replaceChildren(); // the undo that it offers is not that of the last decision any more
+    fly(card, sending.keep(form.getAttribute("action"), fields, { ref: card.ref, act }));
     if (act !== "skip") made.push(card);
     if (page === "work") next();
+    else mark(card);
   }
 
-  function settle(card, act, answer) {
-    card.flying = false;
-    land(card, act, answer);
-    vacant();
-    if (!current()) fill();
+  function fly(card, entry) {
+    card.entry = entry;
+    flying.add(card);
+    card.sending = sending.deliver(entry).then((answer) => {
+      settle(card);
+      land(card, entry.act, answer);
+      vacant();
+      if (!current()) fill();
+    });
+  }
+
+  function settle(card) {
+    flying.delete(card);
+    settled += 1;
   }
 
   function land(card, act, { ok, status, data }) {
     if (!ok) {
       card.state = status === 400 ? "open" : "gone";
       card.why = data.error || `Error ${status}`;
-      if (made.includes(card)) made.splice(made.indexOf(card), 1);
+      forget(card);
       toast(`Comment #${card.ref} was not ${DONE[act]}: ${card.why}.`, { bad: true, href: `/comments/${card.ref}` });
       if (card === current()) mark(card);
       return;
     }
     live(data);
-    if (page !== "work") return location.assign(`/comments/${card.ref}${data.decision ? `?done=${data.decision}` : ""}`);
-    if (act === "skip") return;
     card.decision = data.decision;
+    forget(made.find((one) => one !== card && one.decision && one.decision === card.decision)); // the server had it already
+    if (undoing.has(card)) return;
+    if (page !== "work" && card.element) {
+      location.assign(act === "skip" ? "/work" : `/comments/${card.ref}?done=${data.decision}`);
+      return;
+    }
+    if (act === "skip") { toast(`You skipped #${card.ref}.`, { href: `/comments/${card.ref}` }); return; }
     const sampled = data.sampled ? " It came from the random sample: the policy had let it through." : "";
-    toast(`You ${DONE[act]} #${card.ref}.${sampled}`, { action: () => undo(card), label: "Undo <kbd>u</kbd>", seconds: sampled ? 14 : 8 });
+    card.toast = toast(`You ${DONE[act]} #${card.ref}.${sampled}`, { action: () => undo(card), label: "Undo <kbd>u</kbd>", seconds: sampled ? 14 : 8 });
   }
 
-  async function undo(card = made.at(-1)) {
-    if (!card) {
-      const latest = stage && stage.dataset.latest;
-      if (!latest) return toast("There is nothing to undo here. Your earlier decisions stand under My decisions.");
-      delete stage.dataset.latest;
-      const { ok, data } = await ask(`/decisions/${latest}/undo`, { key: fresh() });
-      return ok ? location.assign(`/comments/${data.comment}?done=${data.decision}`) : toast(`Not undone: ${data.error}.`, { bad: true });
-    }
+  function forget(card) {
     if (made.includes(card)) made.splice(made.indexOf(card), 1);
-    if (card.sending) await card.sending;
-    if (!card.decision) return undefined;
-    card.flying = true;
-    const { ok, data } = await send(`/decisions/${card.decision}/undo`, {});
-    card.flying = false;
-    if (!ok) return toast(`Not undone: ${data.error}.`, { bad: true });
-    live(data);
-    const now = cards.find((one) => one.ref === card.ref); // another, if the comment came back meanwhile
-    now.state = "open";
+  }
+
+  function undoLast() {
+    const button = find("[data-undo] button"); // the page says what it would undo
+    if (button) {
+      if (!button.disabled) button.form.requestSubmit(button);
+      button.disabled = true;
+      return undefined;
+    }
+    if (undoing.size) return waits([...undoing].at(-1));
+    const card = made.at(-1);
+    if (!card) return toast("There is nothing to undo here. Your earlier decisions stand under My decisions.");
+    return card.bulk ? location.assign(`/bulk?made=${card.bulk}`) : undo(card);
+  }
+
+  function waits(card) {
+    const words = `Your decision on #${card.ref} is undone as soon as the queue has answered.`;
+    notice("undo", words);
+    say(words);
+  }
+
+  async function undo(card) {
+    if (undoing.has(card)) { waits(card); return; }
+    forget(card);
+    card.toast?.remove();
+    undoing.add(card);
+    if (flying.has(card)) sending.undoToo(card.entry);
+    const late = setTimeout(() => waits(card), 400);
+    await card.sending;
+    if (card.decision) await takeBack(card);
+    clearTimeout(late);
+    undoing.delete(card);
+    if (!undoing.size) over("undo");
+  }
+
+  async function takeBack(card) {
+    flying.add(card);
+    const entry = sending.keep(`/decisions/${card.decision}/undo`, {}, { ref: card.ref, act: "undo" });
+    const answer = await sending.deliver(entry);
+    settle(card);
     card.decision = null;
-    toast(`Undone. #${card.ref} is open again.`);
-    await ask("/work/hold", { refs: card.ref });
-    return show(cards.indexOf(now));
+    await undone(card, answer);
+  }
+
+  async function undone(card, { ok, status, data }) {
+    if (!ok) return toast(`Not undone: ${data.error || `Error ${status}`}.`, { bad: true });
+    live(data);
+    const words = `Undone. #${card.ref} is open again.`, where = `/comments/${card.ref}`;
+    if (card.before) return toast(words, { href: where }); // the moderator is at something else by now
+    const place = () => (page === "work" ? cards.findIndex((one) => one.ref === card.ref) : -1); // another card, if it came back
+    if (place() < 0) return location.assign(`${where}?done=${data.decision}`);
+    cards[place()].state = "open";
+    toast(words);
+    await look("/work/hold", { refs: card.ref });
+    return show(place());
   }
 
   // Claims: prolonged while somebody works, given back when the page is left
@@ -286,15 +307,30 @@
     tabs.addEventListener("message", ({ data }) => { if (data === "who works?" && open().length) tabs.postMessage("here"); });
   }
 
+  // What was decided before this page: the last one, which can be undone, and what is still on its way
+
+  const { latest, latestOn, latestBulk } = stage ? stage.dataset : {};
+  const known = sending.before.some((entry) => entry.url === `/decisions/${latest}/undo`);
+  if (latest && !known) made.push({ ref: latestOn, decision: Number(latest), bulk: latestBulk });
+  for (const entry of sending.before) {
+    const card = { ref: entry.ref, state: DONE[entry.act], before: entry.act === "undo" || entry.undo };
+    if (entry.act === "undo") sending.deliver(entry).then((answer) => undone(card, answer));
+    else fly(card, entry);
+    if (entry.undo) undo(card);
+    else if (card.sending && entry.act !== "skip") made.push(card);
+  }
+
+  const first = stage && find(".card", stage), sent = first && [...flying].find((card) => card.ref === first.dataset.ref);
+  if (first && !sent) adopt(first);
+  at = 0;
   if (stage && page === "work") {
-    const first = find(".card", stage);
-    if (first) { adopt(first); at = 0; } else at = 0;
-    fill();
+    if (sent) show(0);
+    else fill();
     keepHold();
     setInterval(() => { if (!current() && !document.hidden && !idle()) fill(); }, 15000);
-  } else if (stage && find(".card", stage)) {
-    const card = adopt(find(".card", stage));
-    at = 0;
+  } else if (first) {
+    if (sent) { sent.element = first; cards.push(sent); mark(sent); }
+    const card = current();
     // What may be decided here and waits was claimed for this page.
     if (page === "comment" && find(".acts", card.element) && !find("[name=revise]", card.element)) keepHold();
   }
@@ -381,7 +417,7 @@
     r: () => menu("reject"),
     e: () => menu("escalate"),
     s: () => press("skip"),
-    u: () => undo(),
+    u: undoLast,
     j: () => step(1),
     n: () => step(1),
     k: () => step(-1),
@@ -436,33 +472,16 @@
   for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, active, { passive: true });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && stage && !current()) fill(); });
 
-  // Live counts, and the reminder of a break
+  // Live counts
 
   let told = null;
   async function poll() {
     if (document.hidden || !user) return;
-    const data = await look("/counts");
+    const data = await look(`/counts?user=${encodeURIComponent(user)}`);
     if (!data) return;
     if (told !== null && told !== data.waiting && page !== "work") say(`${data.waiting} comments are waiting.`);
     told = data.waiting;
   }
   if (user) setInterval(poll, 20000);
-
-  const rest = find("#break");
-  if (rest && body.dataset.break) {
-    const after = Number(rest.dataset.after) * 60000;
-    const due = () => {
-      const over = Date.now() - new Date(body.dataset.break);
-      if (over < 0) return;
-      find("[data-worked]", rest).textContent = Math.floor((over + after) / 60000);
-      rest.hidden = false;
-    };
-    setInterval(due, 30000);
-    find("form", rest).addEventListener("submit", async (event) => {
-      event.preventDefault();
-      await ask("/rest", { back: location.pathname }).catch(() => {});
-      rest.hidden = true;
-      body.dataset.break = new Date(Date.now() + after).toISOString();
-    });
-  }
+  document.addEventListener("visibilitychange", poll);
 })();

@@ -1,0 +1,48 @@
+// What a moderator decided and the server has not answered: kept, and sent until it has, also by the next page.
+"use strict";
+const sending = (() => {
+  const { user, ask, answered, signedOut, pause, say, notice } = desk;
+  const fresh = () => [...crypto.getRandomValues(new Uint8Array(12))].map((n) => n.toString(16).padStart(2, "0")).join("");
+  const stored = `moderation-pending-${user}`;
+  let pending = [];
+  try { pending = JSON.parse(sessionStorage.getItem(stored)) || []; } catch { pending = []; }
+  const before = [...pending]; // what the page before could not send, or had no answer to
+
+  function save() {
+    try { sessionStorage.setItem(stored, JSON.stringify(pending)); } catch { /* full or forbidden */ }
+  }
+
+  // `about` is for the next page, if it is to send this: the comment, and what is done with it
+  function keep(url, fields, about) {
+    const entry = { url, fields: { ...fields, key: fresh() }, ...about };
+    pending.push(entry);
+    save();
+    return entry;
+  }
+
+  async function deliver(entry) {
+    for (let wait = 500; ; wait = Math.min(wait * 2, 30000)) {
+      const answer = await ask(entry.url, entry.fields).catch(() => null);
+      if (answered(answer)) {
+        pending = pending.filter((one) => one !== entry);
+        save();
+        return answer;
+      }
+      const away = answer && answer.ours && answer.status === 401;
+      if (away && wait === 500) signedOut();
+      else if (wait === 500) say("A decision waits for the connection.");
+      if (!away && wait >= 2000) notice("silent", "No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
+      await pause(wait);
+    }
+  }
+
+  // The next page undoes what this one was told to undo before the server had it.
+  function undoToo(entry) {
+    entry.undo = true;
+    save();
+  }
+
+  addEventListener("beforeunload", (event) => { if (pending.length) event.preventDefault(); });
+
+  return { before, keep, deliver, undoToo };
+})();

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -19,6 +17,7 @@ from moderation.formats.packing import HEAD as HEAD
 from moderation.formats.packing import is_packed as is_packed
 from moderation.formats.packing import open_plain as open_plain
 from moderation.formats.packing import readable as readable
+from moderation.formats.tables import is_utf_8, records
 
 Format = Literal["jsonl", "csv", "tsv", "lines", "page", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -225,64 +224,18 @@ def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name:
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
     kind, header = "CSV" if delimiter == "," else "TSV", list[str]()
-    for line, values in _records(stream, delimiter):
-        if isinstance(values, str):
+    for line, values in records(stream, delimiter, LONGEST_LINE):
+        if not isinstance(values, list):
+            bad = too_long(line) if values is None else Row(line, error=f"not {kind}: {values}")
             if not header:
-                raise InputError(f"{name}, line {line}: the header is not readable: {values}")
-            yield Row(line, error=f"not {kind}: {values}")
+                raise InputError(f"{name}, line {line}: the header is not readable: {values or bad.error}")
+            yield bad
         elif header:
             yield _table_row(line, header, values, fields)
-        elif not _is_utf_8(values):
+        elif not is_utf_8(values):
             raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8")
         else:
             header, fields = values, _columns(values, fields, name)
-
-
-def _records(stream: io.BufferedReader, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the line and the values of each record that is not blank, or what is wrong with it.
-
-    A quotation mark that is never closed would take all lines below it into one field. Its line alone is in error, and
-    those below are read again.
-    """
-    csv.field_size_limit(LONGEST_LINE)
-    again: deque[str] = deque()
-    taken: list[str] = []
-
-    def pieces() -> Iterator[str]:
-        # Lines come in bounded pieces: a longer one breaks into rows in error, and memory stays bounded.
-        while piece := again.popleft() if again else stream.readline(LONGEST_LINE).decode("utf-8", "surrogateescape"):
-            taken.append(piece)
-            yield piece
-        yield _END
-
-    reader, before = csv.reader(pieces(), delimiter=delimiter), 0
-    while True:
-        line = before + reader.line_num + 1
-        taken.clear()
-        try:
-            values = next(reader)
-        except csv.Error as error:
-            wrong = str(error)
-        else:
-            if values == [_END]:
-                return
-            if not values or not values[-1].endswith(_END):
-                if values:
-                    yield line, values
-                continue
-            wrong = "a quotation mark is not closed"
-        yield line, wrong
-        again.extendleft(reversed(taken[1:]))
-        reader, before = csv.reader(pieces(), delimiter=delimiter), line
-
-
-_END = "\ufdd0end of the table\ufdd0"
-"""What the reader of a table is given after the last line, to see whether it stands inside quotation marks."""
-
-
-def _is_utf_8(values: Sequence[str]) -> bool:
-    """Tell whether a row was all UTF-8; for other bytes surrogateescape has put these characters in."""
-    return not any("\udc80" <= character <= "\udcff" for value in values for character in value)
 
 
 def _columns(header: Sequence[str], fields: Fields, name: str) -> Fields:
@@ -303,7 +256,7 @@ def _known(header: Sequence[str]) -> str:
 
 
 def _table_row(line: int, header: Sequence[str], values: Sequence[str], fields: Fields) -> Row:
-    if not _is_utf_8(values):
+    if not is_utf_8(values):
         return Row(line, error="not UTF-8")
     data = dict(zip(header, values, strict=False))
     if len(values) != len(header):

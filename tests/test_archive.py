@@ -337,6 +337,15 @@ def test_parquet_that_cannot_be_read(content: bytes, message: str, tmp_path: Pat
     assert "error: standard input: " in err
 
 
+@pytest.mark.parametrize("repeated", ["text", "n"])
+def test_two_parquet_columns_of_one_name_are_refused(repeated: str, tmp_path: Path) -> None:
+    columns = [pa.array(["nice"]), pa.array(["one"]), pa.array(["two"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["text", repeated, "n"]), tmp_path / "in.parquet")
+    _, err = run("score", "in.parquet", "-o", "out.jsonl", cwd=tmp_path, code=2)
+    assert err == f"error: in.parquet: two columns are named '{repeated}'; rename one of them\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
 # ---- lines are kept as they came in ----
 
 KEYS = st.sampled_from(["id", "text", "comment", "x", "scores", "error", "label", "é"])

@@ -183,6 +183,32 @@ def test_a_table_without_an_open_quotation_mark_is_what_the_standard_library_rea
         ]
 
 
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [
+        ("id,text,text", "text"),
+        ("id,id,text", "id"),
+        ("text,My note,id,My note", "My note"),
+        ('text,"a\nb","a\nb"', "a b"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(form: Format, header: str, column: str) -> None:
+    table = f"{header}\n1,first,second\n".replace(",", "," if form == "csv" else "\t").encode()
+    with pytest.raises(InputError, match=f"^in: two columns are named '{column}'; rename one of them$"):
+        read(table, form)
+
+
+def test_columns_without_a_name_get_their_place() -> None:
+    """Spreadsheets write such columns at the end of a table."""
+    (row,) = read(b"id,text,,\n1,hello,,x\n", "csv")
+    assert row.data == {"id": "1", "text": "hello", "column 3": "", "column 4": "x"}
+    (row,) = read(b",text\n1,hello\n", "csv")  # one alone needs none
+    assert row.data == {"": "1", "text": "hello"}
+    with pytest.raises(InputError, match="two columns are named 'column 3'"):
+        read(b"text,column 3,,\n1,2,3,4\n", "csv")
+
+
 def test_a_csv_file_without_a_header_does_not_tell_its_first_comment() -> None:
     with pytest.raises(InputError, match=r"among 2; is the first line a header\?") as caught:
         read(b'Alice,"You pathetic liar"\n', "csv")

@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -17,7 +18,7 @@ from moderation.formats.packing import HEAD as HEAD
 from moderation.formats.packing import is_packed as is_packed
 from moderation.formats.packing import open_plain as open_plain
 from moderation.formats.packing import readable as readable
-from moderation.formats.tables import is_utf_8, records
+from moderation.formats.tables import is_utf_8, named, records
 
 Format = Literal["jsonl", "csv", "tsv", "lines", "page", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -104,7 +105,7 @@ def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: 
         elif form == "parquet":
             yield from _parquet_rows(stream, fields, name)
         elif form in ("csv", "tsv"):
-            yield from _table_rows(stream, "," if form == "csv" else "\t", fields, name)
+            yield from _table_rows(stream, form, fields, name)
         else:
             read = json_row if form == "jsonl" else line_row
             for line, raw in _lines(stream):
@@ -220,13 +221,13 @@ def line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
     return Row(line, {"id": str(line), "text": text}, Comment(str(line), text), numbered=True)
 
 
-def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
+def _table_rows(stream: io.BufferedReader, form: Format, fields: Fields, name: str) -> Iterator[Row]:
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
-    kind, header = "CSV" if delimiter == "," else "TSV", list[str]()
-    for line, values in records(stream, delimiter, LONGEST_LINE):
+    header = list[str]()
+    for line, values in records(stream, "," if form == "csv" else "\t", LONGEST_LINE):
         if not isinstance(values, list):
-            bad = too_long(line) if values is None else Row(line, error=f"not {kind}: {values}")
+            bad = too_long(line) if values is None else Row(line, error=f"not {form.upper()}: {values}")
             if not header:
                 raise InputError(f"{name}, line {line}: the header is not readable: {values or bad.error}")
             yield bad
@@ -235,24 +236,29 @@ def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name:
         elif not is_utf_8(values):
             raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8")
         else:
-            header, fields = values, _columns(values, fields, name)
+            header = named(values)
+            fields = _columns(header, fields, name)
 
 
 def _columns(header: Sequence[str], fields: Fields, name: str) -> Fields:
-    """Find the columns that are asked for; raise `InputError` when one is not there."""
+    """Find the columns that are asked for; raise `InputError` when one is not there, or two have one name."""
     text = _find(header, fields.text, TEXT_FIELDS)
     for option, wanted, found in (("text", fields.text, text), ("id", fields.id, _find(header, fields.id, ID_FIELDS))):
         if found is None and (option == "text" or wanted is not None):
-            named = wanted or " or ".join(TEXT_FIELDS[:4])
-            raise InputError(f"{name}: no column {named} {_known(header)}. Name it: --{option}-field")
+            looked_for = wanted or " or ".join(TEXT_FIELDS[:4])
+            raise InputError(f"{name}: no column {looked_for} {_known(header, option)}")
+    # The first line holds a column that was looked for, so that it is a header and no comment: it may be repeated.
+    for column, count in Counter(header).items():
+        if count > 1:
+            raise InputError(f"{name}: two columns are named {' '.join(column.split())[:60]!r}; rename one of them")
     return Fields(text, fields.id)
 
 
-def _known(header: Sequence[str]) -> str:
+def _known(header: Sequence[str], option: str) -> str:
     """Tell the columns of a header; a first line that does not look like one may be a comment and is not repeated."""
     if all(_COLUMN.fullmatch(column) for column in header):
-        return f"among {', '.join(header[:30])}"
-    return f"among {len(header)}; is the first line a header?"
+        return f"among {', '.join(header[:30])}. Name it: --{option}-field"
+    return f"among {len(header)}; is the first line a header? Else name the column: --{option}-field"
 
 
 def _table_row(line: int, header: Sequence[str], values: Sequence[str], fields: Fields) -> Row:

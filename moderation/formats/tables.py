@@ -63,6 +63,12 @@ def _line(stream: io.BufferedReader, longest: int) -> str | None:
     return None
 
 
+def named(header: Sequence[str]) -> list[str]:
+    """Return a header in which columns without a name, when there are several, are named by their place."""
+    several = sum(not name.strip() for name in header) > 1
+    return [name if name.strip() or not several else f"column {place}" for place, name in enumerate(header, 1)]
+
+
 def is_utf_8(values: Sequence[str]) -> bool:
     """Tell whether a record was all UTF-8; for other bytes surrogateescape has put these characters in."""
     return not any("\udc80" <= character <= "\udcff" for value in values for character in value)

@@ -209,6 +209,40 @@ def test_columns_without_a_name_get_their_place() -> None:
         read(b"text,column 3,,\n1,2,3,4\n", "csv")
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"id;text\n1;hello, you\n",
+        b'"id";"text"\r\n1;"hello, you"\r\n',
+        b'\xef\xbb\xbf\n\n"id, of old";text;id\n;hello, you;1\n',
+    ],
+)
+def test_semicolons_between_columns(table: bytes) -> None:
+    (row,) = read(table, "csv")
+    assert row.comment is not None
+    assert (row.comment.id, row.comment.text) == ("1", "hello, you")
+
+
+def test_a_header_with_commas_has_semicolons_in_its_names() -> None:
+    assert read(b"text,a;b\nhello; you,c;d\n", "csv")[0].data == {"text": "hello; you", "a;b": "c;d"}
+    assert texts(read(b'text,"a;b"\nhello; you,c\n', "csv")) == ["hello; you"]
+    assert texts(read(b"text\nhello; you\n", "csv")) == ["hello; you"]
+    assert read(b"text\ta;b\nhello\tc\n", "tsv")[0].data == {"text": "hello", "a;b": "c"}
+
+
+def test_tabs_between_columns_of_a_csv_file_are_told() -> None:
+    with pytest.raises(InputError, match=r"among 1; are there tabs between its columns\? Then name the format: tsv$"):
+        read(b"id\ttext\n1\thello\n", "csv")
+
+
+def test_a_missing_column_between_semicolons_is_told_by_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"no column text or comment .* among key, words\. Name it: --text-field"):
+        read(b"key;words\n1;hello\n", "csv")
+    with pytest.raises(InputError, match=r"among 2; is the first line a header\?") as caught:
+        read(b'"Alice";"You pathetic liar"\n', "csv")
+    assert "pathetic" not in str(caught.value)
+
+
 def test_a_csv_file_without_a_header_does_not_tell_its_first_comment() -> None:
     with pytest.raises(InputError, match=r"among 2; is the first line a header\?") as caught:
         read(b'Alice,"You pathetic liar"\n', "csv")

@@ -225,7 +225,7 @@ def _table_rows(stream: io.BufferedReader, form: Format, fields: Fields, name: s
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
     header = list[str]()
-    for line, values in records(stream, "," if form == "csv" else "\t", LONGEST_LINE):
+    for line, values in records(stream, None if form == "csv" else "\t", LONGEST_LINE):
         if not isinstance(values, list):
             bad = too_long(line) if values is None else Row(line, error=f"not {form.upper()}: {values}")
             if not header:
@@ -258,6 +258,8 @@ def _known(header: Sequence[str], option: str) -> str:
     """Tell the columns of a header; a first line that does not look like one may be a comment and is not repeated."""
     if all(_COLUMN.fullmatch(column) for column in header):
         return f"among {', '.join(header[:30])}. Name it: --{option}-field"
+    if len(header) == 1 and "\t" in header[0]:
+        return "among 1; are there tabs between its columns? Then name the format: tsv"
     return f"among {len(header)}; is the first line a header? Else name the column: --{option}-field"
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 
-def records(stream: io.BufferedReader, delimiter: str, longest: int) -> Iterator[tuple[int, list[str] | str | None]]:
+def records(
+    stream: io.BufferedReader, delimiter: str | None, longest: int
+) -> Iterator[tuple[int, list[str] | str | None]]:
     """Yield the line and the values of each record that is not blank, or what is wrong with it.
+
+    Without a `delimiter` the first line that is not blank tells it: a comma, or a semicolon as spreadsheets write it
+    where the comma stands in numbers.
 
     None stands for a line of more than `longest` bytes, which is skipped. A quotation mark that is never closed would
     take all lines below it into one field. Its line alone is in error, and those below are read again.
@@ -28,7 +34,12 @@ def records(stream: io.BufferedReader, delimiter: str, longest: int) -> Iterator
             yield line
         yield _END
 
-    reader, before = csv.reader(lines(), delimiter=delimiter), 0
+    before = 0
+    while (first := _line(stream, longest)) and not first.strip("\r\n"):
+        before += 1
+    again.append(first)
+    delimiter = delimiter or _delimiter(first or "")
+    reader = csv.reader(lines(), delimiter=delimiter)
     while True:
         line = before + reader.line_num + 1
         taken.clear()
@@ -61,6 +72,15 @@ def _line(stream: io.BufferedReader, longest: int) -> str | None:
     while line and not line.endswith(b"\n"):
         line = stream.readline(longest)
     return None
+
+
+def _delimiter(header: str) -> str:
+    """Tell what stands between the columns of a header."""
+    bare = _QUOTED.sub("", header)
+    return ";" if ";" in bare and "," not in bare else ","
+
+
+_QUOTED = re.compile(r'"[^"]*(?:"|$)')
 
 
 def named(header: Sequence[str]) -> list[str]:

@@ -157,6 +157,27 @@ def test_csv_keeps_every_column() -> None:
     assert out.splitlines()[0].count("score_abuse") == 1
 
 
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+def test_scoring_a_table_again_loses_no_column(to: str, tmp_path: Path) -> None:
+    (tmp_path / "0.csv").write_text("id,text,action,input_label\n1,hi,deleted,spam\n")
+    for turn in range(3):
+        run("score", f"{turn}.{to if turn else 'csv'}", "-o", f"{turn + 1}.{to}", cwd=tmp_path)
+    run("score", f"3.{to}", "-o", "4.csv", cwd=tmp_path)
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "4.csv").read_text()))
+    assert (row["input_action"], row["input_label"]) == ("deleted", "spam")
+    assert [row[f"{'input_' * times}action"] for times in (0, 2, 3, 4)] == ["allow"] * 4
+    assert row["score_abuse"] == row["input_score_abuse"] == row["input_input_input_score_abuse"]
+
+
+def test_a_column_has_one_name_in_all_rows() -> None:
+    rows = [{"text": "a", "action": "one"}, {"text": "b", "input_action": "two"}, {"text": "c", "action": "three"}]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    out, _ = run("score", "-f", "jsonl", "--to", "csv", stdin=data)
+    found = list(csv.DictReader(io.StringIO(out)))
+    assert [row["input_action"] for row in found] == ["", "two", ""]
+    assert [row["input_input_action"] for row in found] == ["one", "", "three"]
+
+
 def test_fields_with_names_of_ours_are_kept_apart() -> None:
     data = b'{"text": "hi", "error": "x", "scores": "n", "model": 3, "truncated": true}\n'
     (record,) = records(run("score", stdin=data)[0])

@@ -105,6 +105,7 @@ def score(
     if min_score is not None and not 0 <= min_score <= 1:
         raise InputError(f"--min-score: expected a probability from 0 to 1, got {min_score}")
     kind = _output_format(to, output)
+    _check_libraries(kind, output)
     sources = inputs_of(files or [Path("-")], form)
     # A thread is small and is read by a person: every comment of it gets its reasons.
     pages = all(source.form == "page" for source in sources)
@@ -244,6 +245,16 @@ def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
     return {".parquet": OutputFormat.parquet, ".csv": OutputFormat.csv}.get(ending, OutputFormat.jsonl)
 
 
+def _check_libraries(kind: OutputFormat, output: Path | None) -> None:
+    """Raise `MissingExtra` now rather than after all the work."""
+    from moderation.formats import packing, parquet
+
+    if kind is OutputFormat.parquet:
+        parquet.require()
+    if output is not None:
+        packing.require(output)
+
+
 def inputs_of(inputs: list[Path], form: InputFormat) -> list[_Source]:
     """Look at all inputs; raise `InputError` when one cannot be opened, or standard input is asked for twice."""
     sources = [_look(path, form) for path in inputs]
@@ -290,6 +301,7 @@ class _Source:
 
 def _look(path: Path, form: InputFormat) -> _Source:
     """Tell an input's name, form and size; raise `InputError` when it cannot be opened."""
+    from moderation.formats import parquet
     from moderation.formats.rows import HEAD, guess_format, is_packed, open_plain, readable
 
     given = None if str(path) == "-" else path
@@ -297,6 +309,8 @@ def _look(path: Path, form: InputFormat) -> _Source:
     with readable(name), ExitStack() as closing:
         plain = closing.enter_context(open_plain(_raw(given)))
         kind = guess_format(name, plain.peek(HEAD)) if form is InputFormat.auto else form.value
+        if kind == "parquet":
+            parquet.require()
         if given is None or not path.is_file():
             closing.pop_all()
             return _Source(given, name, kind, None, plain)

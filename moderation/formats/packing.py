@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from moderation.errors import InputError, MissingExtra
@@ -105,6 +106,11 @@ def open_plain(stream: BinaryIO) -> io.BufferedReader:
 def is_packed(stream: io.BufferedReader) -> bool:
     """Say whether what `open_plain` returned is being unpacked."""
     return isinstance(stream.raw, gzip.GzipFile | _Unzstd)
+
+
+def require(path: Path) -> None:
+    """Raise `MissingExtra` when files with the ending of this name cannot be packed here."""
+    pack(b"", path.suffix)
 
 
 def pack(data: bytes, ending: str) -> bytes:

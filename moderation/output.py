@@ -16,7 +16,7 @@ import numpy as np
 
 from moderation.batch import RESERVED, Scored, dump
 from moderation.errors import InputError
-from moderation.formats.packing import packing_writer
+from moderation.formats.packing import packing_writer, require
 
 
 def write_jsonl(records: Iterable[dict[str, Any]], out: IO[bytes]) -> None:
@@ -209,7 +209,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     regular = is_regular(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the name of a file")
-    with _renamed(path.resolve(), path.suffix) if regular else _direct(path) as out:
+    if regular:
+        require(path)
+    with _renamed(path.resolve(), path.suffix.lower()) if regular else _direct(path) as out:
         yield out
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from moderation import Verdict, kernel
 from moderation.batch import RESERVED
+from moderation.formats.packing import open_plain
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
@@ -263,6 +264,56 @@ def test_the_last_ending_says_the_form(name: str, head: bytes, tmp_path: Path) -
     data = (tmp_path / name).read_bytes()
     found = gzip.decompress(data) if name.endswith(".gz") else data
     assert found.startswith(head)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("out.CSV", b"id,"),
+        ("out.csv.GZ", b"id,"),
+        ("out.Csv.gz", b"id,"),
+        ("out.JSONL.Zst", b"{"),
+        ("out.PARQUET", b"PAR1"),
+        ("out", b"{"),
+        ("out.json", b"{"),
+        ("out.2026", b"{"),
+        (".csv", b"{"),
+    ],
+)
+def test_the_case_of_an_ending_does_not_matter(name: str, head: bytes, tmp_path: Path) -> None:
+    run("score", "-o", name, stdin=b"hello\n", cwd=tmp_path)
+    data = (tmp_path / name).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert data.startswith({".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}.get(Path(name).suffix.lower(), head))
+    assert open_plain(io.BytesIO(data)).read(len(head)) == head
+
+
+@pytest.mark.parametrize("name", ["out.tsv", "out.TSV.gz", "out.html", "out.xlsx", "out.ods"])
+def test_a_form_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
+    _, err = run("score", "-o", name, stdin=b"hello\n", cwd=tmp_path, code=2)
+    ending = name.lower().removesuffix(".gz").removeprefix("out")
+    allowed = "allowed are .jsonl, .csv and .parquet, each also with .gz or .zst"
+    assert err == f"error: --output: {name}: {ending} cannot be written; {allowed}. --to says the form of any name\n"
+    assert not list(tmp_path.iterdir())
+    run("score", "-o", name, "--to", "csv", stdin=b"hello\n", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.bz2", "out.csv.XZ", "out.zip"])
+@pytest.mark.parametrize("command", ["score", "score --to csv", "score --sort abuse", "extract"])
+def test_a_packing_that_cannot_be_written_is_refused(name: str, command: str, tmp_path: Path) -> None:
+    page = ROOT / "tests" / "pages" / "orchard.html"
+    _, err = run(*command.split(), page, "-o", name, cwd=tmp_path, code=2)
+    ending = Path(name).suffix.lower()
+    assert err == f"error: {name}: {ending} cannot be written; files are packed as .gz or .zst\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hyphen_is_standard_output(tmp_path: Path) -> None:
+    assert run("score", SAMPLE, "-o", "-", cwd=tmp_path) == run("score", SAMPLE)
+    assert run("score", SAMPLE, "-o", "-", "--to", "table", cwd=tmp_path) == run("score", SAMPLE, "--to", "table")
+    page = ROOT / "tests" / "pages" / "orchard.html"
+    assert run("extract", page, "--output", "-", cwd=tmp_path) == run("extract", page)
+    assert not list(tmp_path.iterdir())
 
 
 @on_linux

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moderation.cli.endings import named
 from moderation.cli.scoring import BundleOption, InputFormat, inputs_of, standard_output
 from moderation.errors import InputError, MissingExtra
 
@@ -204,7 +205,7 @@ def export(
     """
     from moderation.output import whole_file
 
-    start = None if since is None else _time(since)
+    start, output = None if since is None else _time(since), named(output)
     with _store(database, reasons, territory) as store, whole_file(output) if output else standard_output() as out:
         exports = store.exports
         write = {Form.jsonl: exports.jsonl, Form.csv: exports.csv, Form.statements: exports.statements}[to]

@@ -18,6 +18,9 @@ HEAD = 1 << 17
 PACKED = (".gz", ".zst")
 """Endings of packed files."""
 
+_NOT_PACKED = (".bz2", ".xz", ".zip", ".7z")
+"""Endings of packed files that are not written."""
+
 _PIECE = 1 << 10
 """Bytes of zstd that are unpacked at once: a hostile kilobyte unpacks to 32 MB at most."""
 
@@ -109,8 +112,11 @@ def is_packed(stream: io.BufferedReader) -> bool:
 
 
 def require(path: Path) -> None:
-    """Raise `MissingExtra` when files with the ending of this name cannot be packed here."""
-    pack(b"", path.suffix)
+    """Raise `InputError` when files of this ending are not written, and `MissingExtra` when they cannot be here."""
+    ending = path.suffix.lower()
+    if ending in _NOT_PACKED:
+        raise InputError(f"{path}: {ending} cannot be written; files are packed as {' or '.join(PACKED)}")
+    pack(b"", ending)
 
 
 def pack(data: bytes, ending: str) -> bytes:

@@ -327,15 +327,32 @@ def test_a_damaged_gzip_stream_is_an_error_of_the_input() -> None:
         ("standard input", b"just words", "lines"),
         ("a.txt", b"just\nwords\n", "lines"),
         ("a.txt", b"<!doctype html><html>", "page"),
+        ("a.txt", b"{sigh} you liar\n", "lines"),
+        ("a.txt.gz", b'{"quoted"} words\n', "lines"),
+        ("a.TXT", b'[{"a"}] words\n', "lines"),
+        ("standard input", b"{sigh} you liar\n", "lines"),
+        ("standard input", b'\xef\xbb\xbf{\r\n\t"id": 1}', "jsonl"),
+        ("comments.json", b"{ }", "jsonl"),
+        ("comments", b"[deleted]\nwords\n", "lines"),
     ],
 )
 def test_guesses_the_form(name: str, head: bytes, form: Format) -> None:
     assert guess_format(name, head) == form
 
 
-def test_a_json_array_is_no_line_of_text() -> None:
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("comments.json", b'[\n  {"id": "1"}]'),
+        ("comments", b'[ {"id": "1"}]'),
+        ("comments.json", b'["You liar","nice"]'),
+        ("comments.JSON.gz", b"\xef\xbb\xbf\n[]\n"),
+        ("comments.json", b'[\n[1, "a"]]'),
+    ],
+)
+def test_a_json_array_is_no_line_of_text(name: str, head: bytes) -> None:
     with pytest.raises(InputError, match="a JSON array; expected JSON lines"):
-        guess_format("comments.json", b'[\n  {"id": "1"}]')
+        guess_format(name, head)
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.none(), max_size=3)))

@@ -9,19 +9,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any
 
 from moderation.comment import Article, Comment
 from moderation.errors import InputError
+from moderation.formats.forms import FORMATS as FORMATS
+from moderation.formats.forms import Format as Format
+from moderation.formats.forms import guess_format as guess_format
 from moderation.formats.packing import HEAD as HEAD
 from moderation.formats.packing import is_packed as is_packed
 from moderation.formats.packing import open_plain as open_plain
 from moderation.formats.packing import readable as readable
 from moderation.formats.tables import is_utf_8, named, records
-
-Format = Literal["jsonl", "csv", "tsv", "lines", "page", "parquet"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 TEXT_FIELDS = ("text", "comment", "comment_text", "commentText", "commentBody", "body", "content", "message")
 """Where the text is looked for when no field is named."""
@@ -36,18 +35,6 @@ BLOCK = 1 << 20
 """Bytes of a block of lines that is read at once."""
 
 _COLUMN = re.compile(r"[\w.-]{1,40}")
-
-_SUFFIXES: dict[str, Format] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".html": "page",
-    ".htm": "page",
-    ".xhtml": "page",
-    ".parquet": "parquet",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +61,6 @@ class Fields:
     """Field of the text; when None, the first of `TEXT_FIELDS` that is there."""
     id: str | None = None
     """Field of the identifier; when None, the first of `ID_FIELDS`, else the line number."""
-
-
-def guess_format(name: str, head: bytes) -> Format:
-    """Tell the form of a file from its name and its first bytes (decompressed)."""
-    suffix = PurePath(name.lower().removesuffix(".gz").removesuffix(".zst")).suffix
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    from moderation.formats.pages import is_page
-
-    if is_page(name, head):
-        return "page"
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if re.match(rb"\[\s*\{", start):
-        raise InputError(f"{name}: a JSON array; expected JSON lines, one object a line (jq -c '.[]' makes them)")
-    return "jsonl" if start.startswith(b"{") else "lines"
 
 
 def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: str = "input") -> Iterator[Row]:

@@ -80,6 +80,14 @@ def test_lines_csv_and_gzip(tmp_path: Path) -> None:
     assert [record["verdict"]["comment_id"] for record in records(out)] == ["1", "2"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("form", ["auto", "lines", "jsonl", "csv", "tsv"])
+def test_utf_16_is_refused_before_the_first_row(form: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text('{"text": "You liar"}\n', "utf-16")
+    _, err = run("score", SAMPLE, "in", "-f", form, "-o", "out.jsonl", cwd=tmp_path, code=2)
+    assert err == "error: in: not UTF-8 but UTF-16 or the like; iconv -f UTF-16 -t UTF-8 makes it so\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def test_several_files_come_in_order(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n")
     (tmp_path / "b.jsonl").write_text('{"text": "two"}\n')

@@ -272,7 +272,7 @@ def test_an_unreadable_header_is_named_by_its_line() -> None:
 
 
 @pytest.mark.parametrize(("blank", "line"), [(b"", 1), (b"\n\n", 3)])
-@pytest.mark.parametrize("header", [b"id,text,Gr\xf6sse", b"id,Gr\xf6sse", "id,text".encode("utf-16")])
+@pytest.mark.parametrize("header", [b"id,text,Gr\xf6sse", b"id,Gr\xf6sse"])
 def test_a_header_that_is_not_utf_8_is_refused(header: bytes, blank: bytes, line: int) -> None:
     with pytest.raises(InputError, match=f"in, line {line}: the header is not readable: expected UTF-8"):
         read(blank + header + b"\n1,hello,3\n", "csv")
@@ -296,6 +296,27 @@ def test_plain_lines() -> None:
     rows = read("\ufefffirst\r\n\n  \nsecond\n".encode() + b"\xff\nlast", "lines")
     assert texts(rows) == ["first", "second", None, "last"]
     assert [row.line for row in rows] == [1, 4, 5, 6]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv", "lines"])
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", ["text\nhi\n", '{"text": "Привет, “Größe”, 你好"}\n', "hi"])
+def test_text_in_units_of_two_bytes_is_refused(form: Format, codec: str, text: str) -> None:
+    with pytest.raises(
+        InputError, match="^in: not UTF-8 but UTF-16 or the like; iconv -f UTF-16 -t UTF-8 makes it so$"
+    ):
+        read(text.encode(codec), form)
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_utf_16_with_a_mark_is_refused_in_any_script(codec: str) -> None:
+    with pytest.raises(InputError, match="UTF-16"):
+        read("\ufeffПривет".encode(codec), "lines")
+
+
+def test_a_nul_is_a_character_like_others() -> None:
+    assert texts(read(b"a\0b\0c\nhello\n", "lines")) == ["a\0b\0c", "hello"]
+    assert texts(read(b"hello\n" + b"\0" * 9, "lines")) == ["hello", "\0" * 9]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "lines"])

@@ -282,13 +282,15 @@ class _Source:
 
 def _look(path: Path, form: InputFormat) -> _Source:
     """Tell an input's name, form and size; raise `InputError` when it cannot be opened."""
-    from moderation.formats.rows import HEAD, guess_format, is_packed, open_plain, readable
+    from moderation.formats.rows import HEAD, guess_format, is_packed, open_plain, readable, refuse_utf_16
 
     given = None if str(path) == "-" else path
     name = "standard input" if given is None else str(path)
     with readable(name), ExitStack() as closing:
         plain = closing.enter_context(open_plain(_raw(given)))
-        kind = guess_format(name, plain.peek(HEAD)) if form is InputFormat.auto else form.value
+        head = plain.peek(HEAD)
+        kind: Any = guess_format(name, head) if form is InputFormat.auto else form.value
+        refuse_utf_16(name, kind, head)
         if kind == "parquet":
             from moderation.formats import parquet
 

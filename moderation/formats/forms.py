@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import PurePath
 from typing import Literal, get_args
@@ -41,3 +42,22 @@ def guess_format(name: str, head: bytes) -> Format:
     if re.match(rb"\[" if suffix == ".json" else rb"\[\s*\{", start):
         raise InputError(f"{name}: a JSON array; expected JSON lines, one object a line (jq -c '.[]' makes them)")
     return "jsonl" if re.match(rb'\{\s*["}]', start) else "lines"
+
+
+def refuse_utf_16(name: str, form: Format, head: bytes) -> None:
+    """Raise `InputError` for a file whose form wants UTF-8 and whose first bytes are UTF-16."""
+    if form not in ("page", "parquet") and (head.startswith(_MARKS) or _is_utf_16(head[:4096])):
+        raise InputError(f"{name}: not UTF-8 but UTF-16 or the like; iconv -f UTF-16 -t UTF-8 makes it so")
+
+
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+
+
+def _is_utf_16(head: bytes) -> bool:
+    """Tell whether most pairs of bytes are a NUL before, or after, one that is none: Western letters in UTF-16."""
+    if b"\0" not in head:
+        return False
+    pairs = list(zip(head[::2], head[1::2], strict=False))
+    little = sum(first != 0 and second == 0 for first, second in pairs)
+    big = sum(first == 0 and second != 0 for first, second in pairs)
+    return max(little, big) * 2 > len(pairs)

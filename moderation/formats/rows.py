@@ -16,6 +16,7 @@ from moderation.errors import InputError
 from moderation.formats.forms import FORMATS as FORMATS
 from moderation.formats.forms import Format as Format
 from moderation.formats.forms import guess_format as guess_format
+from moderation.formats.forms import refuse_utf_16 as refuse_utf_16
 from moderation.formats.packing import HEAD as HEAD
 from moderation.formats.packing import is_packed as is_packed
 from moderation.formats.packing import open_plain as open_plain
@@ -67,9 +68,10 @@ def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: 
     """Yield the rows of a stream in order; a bad row comes as a `Row` with an error and the run goes on.
 
     Raises `InputError` when the input as a whole cannot be read: a CSV file without the column that was asked for, a
-    damaged gzip stream, a page without comments.
+    damaged gzip stream, text in UTF-16, a page without comments.
     """
     with readable(name):
+        refuse_utf_16(name, form, stream.peek(HEAD))
         if form == "page":
             yield from _page_rows(stream, name)
         elif form == "parquet":

@@ -152,6 +152,17 @@ def test_a_policy_of_ones_own(tmp_path: Path) -> None:
     assert records(out)[0]["verdict"]["policy_id"] == "mine-7"  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    "command", ["score in.txt -o out.jsonl", "queue import in.txt --site x", "queue rescore", "serve"]
+)
+def test_a_label_in_the_policy_that_the_model_lacks(command: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("hello\n")
+    (tmp_path / "mine.toml").write_text('id = "n"\n[thresholds.incitment]\nhold = 0.9\n')
+    _, err = run(*command.split(), "--policy", "mine.toml", cwd=tmp_path, code=2)
+    assert err.startswith("error: mine.toml, line 2: unknown label 'incitment'; the model scores incitement, ")
+    assert not (tmp_path / "out.jsonl.partial").exists()
+
+
 def test_a_lone_surrogate_goes_through() -> None:
     out, _ = run("score", stdin=b'{"text": "a \\ud800 b"}\n')
     assert records(out)[0]["text"] == "a \ud800 b"

@@ -111,7 +111,8 @@ def import_(
     from moderation.scorer import Scorer
 
     intake = Intake(sample, double, keep_passed, everything)
-    scorer, rules, errors = Scorer.load(bundle), Policy.load(policy), list[str]()
+    scorer, errors = Scorer.load(bundle), list[str]()
+    rules = Policy.load(policy, labels=scorer.labels)
     with _store(database) as store:
         arrived = take_in(
             store, _comments(files, form, text_field, id_field, errors), scorer, rules, site=site, intake=intake
@@ -168,7 +169,8 @@ def rescore(
     from moderation.policy import Policy
     from moderation.scorer import Scorer
 
-    scorer, rules = Scorer.load(bundle), Policy.load(policy)
+    scorer = Scorer.load(bundle)
+    rules = Policy.load(policy, labels=scorer.labels)
     with _store(database) as store:
         typer.echo(f"{intake.rescore(store, scorer, rules):,} comments scored anew", err=True)
 

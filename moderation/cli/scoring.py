@@ -89,7 +89,8 @@ def score(
     from moderation.policy import Policy
     from moderation.scorer import Scorer
 
-    scorer, rules = Scorer.load(bundle), Policy.load(policy)
+    scorer = Scorer.load(bundle)
+    rules = Policy.load(policy, labels=scorer.labels)
     chosen = _labels(labels, scorer)
     if sort not in (None, "none", "severity", *(chosen or scorer.labels)):
         raise InputError(

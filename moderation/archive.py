@@ -13,7 +13,17 @@ from pathlib import Path
 from moderation.batch import Chunk, ChunkScorer, Request, Scored
 from moderation.errors import ModerationError
 from moderation.formats.packing import pack
-from moderation.formats.rows import Fields, Format, Row, read_blocks, read_rows, readable, too_long
+from moderation.formats.rows import (
+    HEAD,
+    Fields,
+    Format,
+    Row,
+    read_blocks,
+    read_rows,
+    readable,
+    refuse_utf_16,
+    too_long,
+)
 from moderation.policy import Policy
 from moderation.scorer import Scorer, batches
 
@@ -54,6 +64,7 @@ def read_chunks(stream: io.BufferedReader, form: Format, fields: Fields, name: s
             yield Chunk(name, form, rows[0].line, rows)
         return
     with readable(name):
+        refuse_utf_16(name, form, stream.peek(HEAD))
         for line, block in read_blocks(stream):
             if block is None:
                 yield Chunk(name, form, line, [too_long(line)])

@@ -32,7 +32,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
@@ -84,6 +84,8 @@ class Bundle:
     """Log-odds of a text without any known feature, shape (n_labels,)."""
     index: Index | None = None
     """The features sorted for the compiled kernel, when they stand in that order; else the scorer sorts them."""
+    folder: Path | None = field(default=None, init=False, compare=False)
+    """Where `load_bundle` read it, absolute; None for any other, also one that `dataclasses.replace` has changed."""
 
     @property
     def model_id(self) -> str:
@@ -105,7 +107,9 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
     """
     folder = SHIPPED if path is None else Path(path)
     manifest = _read_manifest(folder)
-    return (_load_1 if manifest["version"] == 1 else _load_2)(folder, manifest)
+    bundle = (_load_1 if manifest["version"] == 1 else _load_2)(folder, manifest)
+    object.__setattr__(bundle, "folder", folder.absolute())  # frozen for all others
+    return bundle
 
 
 def _load_2(folder: Path, manifest: dict[str, Any]) -> Bundle:

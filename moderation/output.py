@@ -16,7 +16,7 @@ import numpy as np
 
 from moderation.batch import RESERVED, Scored, dump
 from moderation.errors import InputError
-from moderation.formats.packing import packing_writer
+from moderation.formats.packing import packing_writer, require
 
 
 def write_jsonl(records: Iterable[dict[str, Any]], out: IO[bytes]) -> None:
@@ -64,7 +64,7 @@ def spooled(scored: Iterable[Scored]) -> Iterator[IO[bytes]]:
 def write_csv(lines: Iterable[bytes], out: IO[bytes], labels: Sequence[str]) -> None:
     """Write records as CSV: every column that any of them has, then a column per label, and what was found.
 
-    Input columns with a name of ours get ``input_`` before it.
+    Input columns with a name of ours get ``input_`` before it, as often as it takes to find a name that is free.
     """
     import csv
 
@@ -91,34 +91,55 @@ def _flat(lines: Iterable[bytes], labels: Sequence[str]) -> Iterator[tuple[dict[
 
     added = {f"score_{label}": "float" for label in labels}
     added |= dict.fromkeys(("action", "label", "model", "error"), "text")
-    columns: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     with _waiting_room() as waiting:
         for line in lines:
-            flat = _flatten(json.loads(line), added)
-            for name, value in flat.items():
-                if name not in added:
-                    columns[name] = common_kind(columns.get(name), column_kind(value))
-            waiting.write(dump(flat))
+            record = json.loads(line)
+            came_in = _came_in(record)
+            for name, value in came_in.items():
+                kinds[name] = common_kind(kinds.get(name), column_kind(value))
+            waiting.write(dump({"came_in": came_in, "found": _found(record)}))
         waiting.seek(0)
-        yield columns | added, (json.loads(line) for line in waiting)
+        names = _free_names(kinds, added)
+        records = (json.loads(line) for line in waiting)
+        yield (
+            {names[name]: kind for name, kind in kinds.items()} | added,
+            ({names[name]: value for name, value in row["came_in"].items()} | row["found"] for row in records),
+        )
 
 
-def _flatten(record: dict[str, Any], added: Iterable[str]) -> dict[str, Any]:
-    came_in = {name: value for name, value in record.items() if name not in RESERVED} | record.get("input", {})
-    flat = {
-        f"input_{name}" if name in added else name: value
-        if isinstance(value, str | int | float)
-        else json.dumps(value, ensure_ascii=False)
-        for name, value in came_in.items()
+def _free_names(columns: Iterable[str], added: Iterable[str]) -> dict[str, str]:
+    """Return for each column of the input a name that neither another one of it nor one of ours has."""
+    names: dict[str, str] = {}
+    taken = {*columns, *added}
+    for name in columns:
+        names[name] = name
+        if name in added:
+            while names[name] in taken:
+                names[name] = f"input_{names[name]}"
+            taken.add(names[name])
+    return names
+
+
+def _came_in(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record that came in, as cells."""
+    fields = {name: value for name, value in record.items() if name not in RESERVED} | record.get("input", {})
+    return {
+        name: value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+        for name, value in fields.items()
         if value is not None
     }
-    flat |= {f"score_{label}": value for label, value in record.get("scores", {}).items()}
+
+
+def _found(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what was found of a record, as cells."""
+    cells = {f"score_{label}": value for label, value in record.get("scores", {}).items()}
     if "verdict" in record:
-        flat |= {"action": record["verdict"]["action"], "label": record["verdict"].get("label", "")}
-        flat["model"] = record["model"]
+        cells |= {"action": record["verdict"]["action"], "label": record["verdict"].get("label", "")}
+        cells["model"] = record["model"]
     if "error" in record:
-        flat["error"] = f"line {record['error']['line']}: {record['error']['message']}"
-    return flat
+        cells["error"] = f"line {record['error']['line']}: {record['error']['message']}"
+    return cells
 
 
 @contextmanager
@@ -188,7 +209,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     regular = is_regular(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the name of a file")
-    with _renamed(path.resolve(), path.suffix) if regular else _direct(path) as out:
+    if regular:
+        require(path)
+    with _renamed(path.resolve(), path.suffix.lower()) if regular else _direct(path) as out:
         yield out
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from moderation.batch import Chunk, Scored, Totals
-from moderation.errors import InputError
+from moderation.errors import InputError, ModerationError
 from moderation.output import umask, writing
 
 try:
@@ -103,7 +103,7 @@ class Partial:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close; after a mistake that was found at once nothing stays behind, else a run can go on from here."""
-        if kind is not None and issubclass(kind, InputError) and not self._resumed and not self._written():
+        if kind is not None and issubclass(kind, ModerationError) and not self._resumed and not self._written():
             self.discard()
         self._close()
 

@@ -41,18 +41,21 @@ class Policy:
     """What the policy is for."""
 
     @classmethod
-    def load(cls, path: Path | str | None = None) -> Self:
-        """Read a policy file, or the default one; raise `PolicyError` naming the line and what is allowed."""
+    def load(cls, path: Path | str | None = None, *, labels: Sequence[str] | None = None) -> Self:
+        """Read a policy file, or the default one; raise `PolicyError` naming the line and what is allowed.
+
+        With `labels`, which the model scores, a threshold for any other label is a mistake in the file, too.
+        """
         path = DEFAULT if path is None else Path(path)
         try:
             source = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise PolicyError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
-        return cls.parse(source, name=str(path))
+        return cls.parse(source, name=str(path), labels=labels)
 
     @classmethod
-    def parse(cls, source: str, *, name: str = "policy") -> Self:
-        """Read a policy from TOML text; `name` stands in error messages."""
+    def parse(cls, source: str, *, name: str = "policy", labels: Sequence[str] | None = None) -> Self:
+        """Read a policy from TOML text; `name` stands in error messages. For `labels` see `load`."""
         try:
             data = tomllib.loads(source)
         except tomllib.TOMLDecodeError as error:
@@ -65,7 +68,12 @@ class Policy:
             value = data.get(key, "" if key == "description" else None)
             if not isinstance(value, str) or (key == "id" and not value):
                 raise place.error((), key, f"{key}: expected a string, got {value!r}")
-        return cls(data["id"], _read_thresholds(data.get("thresholds"), place), data.get("description", ""))
+        thresholds = _read_thresholds(data.get("thresholds"), place)
+        for label in thresholds:
+            if labels is not None and label not in labels:
+                message = f"unknown label {label!r}; the model scores {', '.join(labels)}"
+                raise place.error(("thresholds",), label, message)
+        return cls(data["id"], thresholds, data.get("description", ""))
 
     def decide(self, score: Score, explanation: Explanation | None = None) -> Verdict:
         """Return the strictest action whose threshold is reached (a probability equal to it reaches it).

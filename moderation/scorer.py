@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moderation.bundle import Bundle, load_bundle
+from moderation.bundle import SHIPPED, Bundle, load_bundle
 from moderation.comment import Comment, Score, Span
-from moderation.errors import InputError
+from moderation.errors import BundleError, InputError
 from moderation.explain import Explanation, column_of, explanation_of
 from moderation.paths import path_of
 
@@ -30,6 +30,8 @@ _Item = TypeVar("_Item")
 class Scorer:
     """Scores comments with one model. Safe to share between threads.
 
+    One whose model was loaded from a folder can be pickled and deep-copied: its copy loads the model anew from there.
+
     Parameters
     ----------
     bundle : the model, as `moderation.bundle.load_bundle` returns it
@@ -38,12 +40,30 @@ class Scorer:
 
     def __init__(self, bundle: Bundle, *, pure: bool = False) -> None:
         self.bundle = bundle
+        self._pure = pure
         self._path = path_of(bundle, MAX_CHARACTERS, pure=pure)
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Self:
         """Load the model at `path`, or the one that comes with the package; raise a `BundleError` if unfit."""
         return cls(load_bundle(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        folder = self.bundle.folder
+        if folder is None:
+            raise TypeError(
+                f"{type(self).__name__} cannot be pickled or deep-copied: its model was not loaded from a folder; "
+                "save_bundle and Scorer.load give it one"
+            )
+        # The shipped model may stand elsewhere where the copy is made.
+        path = None if folder == SHIPPED.absolute() else str(folder)
+        return _load_again, (type(self), path, self.model_id, self._pure)
+
+    def __copy__(self) -> Self:
+        """Return a scorer with the same model, which never changes."""
+        again = object.__new__(type(self))
+        again.__dict__.update(self.__dict__)
+        return again
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -110,6 +130,14 @@ class Scorer:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)))
+
+
+def _load_again(kind: type[Scorer], path: str | None, model_id: str, pure: bool) -> Scorer:
+    """Make the copy of a scorer; raise a `BundleError` when its model is no longer there."""
+    bundle = load_bundle(path)
+    if bundle.model_id != model_id:
+        raise BundleError(f"{bundle.folder}: expected the model {model_id}, found {bundle.model_id}")
+    return kind(bundle, pure=pure)
 
 
 def _checked(text: str) -> str:

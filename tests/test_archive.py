@@ -337,6 +337,66 @@ def test_parquet_that_cannot_be_read(content: bytes, message: str, tmp_path: Pat
     assert "error: standard input: " in err
 
 
+@pytest.mark.parametrize("repeated", ["text", "n"])
+def test_two_parquet_columns_of_one_name_are_refused(repeated: str, tmp_path: Path) -> None:
+    columns = [pa.array(["nice"]), pa.array(["one"]), pa.array(["two"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["text", repeated, "n"]), tmp_path / "in.parquet")
+    _, err = run("score", "in.parquet", "-o", "out.jsonl", cwd=tmp_path, code=2)
+    assert err == f"error: in.parquet: two columns are named '{repeated}'; rename one of them\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+# ---- without the libraries ----
+
+
+def run_without(library: str, *arguments: str | Path, cwd: Path) -> str:
+    """Run `moderation score` where a library is not installed, and return what it says, after checking exit code 4."""
+    program = f"import sys; sys.modules['{library}'] = None\nfrom moderation.cli import main; main()"
+    line = [sys.executable, "-c", program, "score", *arguments]
+    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4, done.stderr
+    return done.stderr
+
+
+needs_zstandard = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python has zstd itself")
+
+
+@pytest.mark.parametrize(
+    ("library", "output"),
+    [
+        ("pyarrow", ["-o", "out.parquet"]),
+        ("pyarrow", ["-o", "out.parquet", "--sort", "abuse"]),
+        ("pyarrow", ["-o", "out.parquet.gz"]),
+        ("pyarrow", ["--to", "parquet"]),
+        pytest.param("zstandard", ["-o", "out.jsonl.zst"], marks=needs_zstandard),
+        pytest.param("zstandard", ["-o", "out.csv.zst"], marks=needs_zstandard),
+        pytest.param("zstandard", ["-o", "out.txt.zst", "--to", "table"], marks=needs_zstandard),
+    ],
+)
+def test_a_missing_library_for_the_output_is_told_before_the_first_row(
+    library: str, output: list[str], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "never")  # opened, it would keep the run for ever
+    err = run_without(library, "-f", "lines", "never", *output, cwd=tmp_path)
+    assert err.startswith("error: Parquet files need" if library == "pyarrow" else "error: zstd files need")
+    assert [path.name for path in tmp_path.iterdir()] == ["never"]
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "data"),
+    [
+        ("pyarrow", "in.parquet", b"PAR1"),
+        ("selectolax.lexbor", "in.html", b"<!doctype html><p>hello"),
+        pytest.param("zstandard", "in.zst", zstandard.compress(b"hello"), marks=needs_zstandard),
+    ],
+)
+def test_a_missing_library_for_an_input_leaves_no_files(library: str, name: str, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    more = [SAMPLE] if name == "in.parquet" else []
+    run_without(library, *more, name, "-o", "out.jsonl", "--sort", "none", cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 # ---- lines are kept as they came in ----
 
 KEYS = st.sampled_from(["id", "text", "comment", "x", "scores", "error", "label", "é"])

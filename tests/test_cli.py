@@ -17,6 +17,7 @@ import pytest
 
 from moderation import Verdict, kernel
 from moderation.batch import RESERVED
+from moderation.formats.packing import open_plain
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
@@ -77,6 +78,14 @@ def test_lines_csv_and_gzip(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"nr,words\n1,hello\n2,world\n"))
     out, _ = run("score", path, "--text-field", "words", "--id-field", "nr")
     assert [record["verdict"]["comment_id"] for record in records(out)] == ["1", "2"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("form", ["auto", "lines", "jsonl", "csv", "tsv"])
+def test_utf_16_is_refused_before_the_first_row(form: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text('{"text": "You liar"}\n', "utf-16")
+    _, err = run("score", SAMPLE, "in", "-f", form, "-o", "out.jsonl", cwd=tmp_path, code=2)
+    assert err == "error: in: not UTF-8 but UTF-16 or the like; iconv -f UTF-16 -t UTF-8 makes it so\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_several_files_come_in_order(tmp_path: Path) -> None:
@@ -143,6 +152,17 @@ def test_a_policy_of_ones_own(tmp_path: Path) -> None:
     assert records(out)[0]["verdict"]["policy_id"] == "mine-7"  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    "command", ["score in.txt -o out.jsonl", "queue import in.txt --site x", "queue rescore", "serve"]
+)
+def test_a_label_in_the_policy_that_the_model_lacks(command: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("hello\n")
+    (tmp_path / "mine.toml").write_text('id = "n"\n[thresholds.incitment]\nhold = 0.9\n')
+    _, err = run(*command.split(), "--policy", "mine.toml", cwd=tmp_path, code=2)
+    assert err.startswith("error: mine.toml, line 2: unknown label 'incitment'; the model scores incitement, ")
+    assert not (tmp_path / "out.jsonl.partial").exists()
+
+
 def test_a_lone_surrogate_goes_through() -> None:
     out, _ = run("score", stdin=b'{"text": "a \\ud800 b"}\n')
     assert records(out)[0]["text"] == "a \ud800 b"
@@ -155,6 +175,27 @@ def test_csv_keeps_every_column() -> None:
     assert "not JSON" in bad["error"]
     assert (first["id"], first["input_label"], second["parent_id"]) == ("1", "spam", "1")
     assert out.splitlines()[0].count("score_abuse") == 1
+
+
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+def test_scoring_a_table_again_loses_no_column(to: str, tmp_path: Path) -> None:
+    (tmp_path / "0.csv").write_text("id,text,action,input_label\n1,hi,deleted,spam\n")
+    for turn in range(3):
+        run("score", f"{turn}.{to if turn else 'csv'}", "-o", f"{turn + 1}.{to}", cwd=tmp_path)
+    run("score", f"3.{to}", "-o", "4.csv", cwd=tmp_path)
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "4.csv").read_text()))
+    assert (row["input_action"], row["input_label"]) == ("deleted", "spam")
+    assert [row[f"{'input_' * times}action"] for times in (0, 2, 3, 4)] == ["allow"] * 4
+    assert row["score_abuse"] == row["input_score_abuse"] == row["input_input_input_score_abuse"]
+
+
+def test_a_column_has_one_name_in_all_rows() -> None:
+    rows = [{"text": "a", "action": "one"}, {"text": "b", "input_action": "two"}, {"text": "c", "action": "three"}]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    out, _ = run("score", "-f", "jsonl", "--to", "csv", stdin=data)
+    found = list(csv.DictReader(io.StringIO(out)))
+    assert [row["input_action"] for row in found] == ["", "two", ""]
+    assert [row["input_input_action"] for row in found] == ["one", "", "three"]
 
 
 def test_fields_with_names_of_ours_are_kept_apart() -> None:
@@ -242,6 +283,56 @@ def test_the_last_ending_says_the_form(name: str, head: bytes, tmp_path: Path) -
     data = (tmp_path / name).read_bytes()
     found = gzip.decompress(data) if name.endswith(".gz") else data
     assert found.startswith(head)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("out.CSV", b"id,"),
+        ("out.csv.GZ", b"id,"),
+        ("out.Csv.gz", b"id,"),
+        ("out.JSONL.Zst", b"{"),
+        ("out.PARQUET", b"PAR1"),
+        ("out", b"{"),
+        ("out.json", b"{"),
+        ("out.2026", b"{"),
+        (".csv", b"{"),
+    ],
+)
+def test_the_case_of_an_ending_does_not_matter(name: str, head: bytes, tmp_path: Path) -> None:
+    run("score", "-o", name, stdin=b"hello\n", cwd=tmp_path)
+    data = (tmp_path / name).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert data.startswith({".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}.get(Path(name).suffix.lower(), head))
+    assert open_plain(io.BytesIO(data)).read(len(head)) == head
+
+
+@pytest.mark.parametrize("name", ["out.tsv", "out.TSV.gz", "out.html", "out.xlsx", "out.ods"])
+def test_a_form_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
+    _, err = run("score", "-o", name, stdin=b"hello\n", cwd=tmp_path, code=2)
+    ending = name.lower().removesuffix(".gz").removeprefix("out")
+    allowed = "allowed are .jsonl, .csv and .parquet, each also with .gz or .zst"
+    assert err == f"error: --output: {name}: {ending} cannot be written; {allowed}. --to says the form of any name\n"
+    assert not list(tmp_path.iterdir())
+    run("score", "-o", name, "--to", "csv", stdin=b"hello\n", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.bz2", "out.csv.XZ", "out.zip"])
+@pytest.mark.parametrize("command", ["score", "score --to csv", "score --sort abuse", "extract"])
+def test_a_packing_that_cannot_be_written_is_refused(name: str, command: str, tmp_path: Path) -> None:
+    page = ROOT / "tests" / "pages" / "orchard.html"
+    _, err = run(*command.split(), page, "-o", name, cwd=tmp_path, code=2)
+    ending = Path(name).suffix.lower()
+    assert err == f"error: {name}: {ending} cannot be written; files are packed as .gz or .zst\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hyphen_is_standard_output(tmp_path: Path) -> None:
+    assert run("score", SAMPLE, "-o", "-", cwd=tmp_path) == run("score", SAMPLE)
+    assert run("score", SAMPLE, "-o", "-", "--to", "table", cwd=tmp_path) == run("score", SAMPLE, "--to", "table")
+    page = ROOT / "tests" / "pages" / "orchard.html"
+    assert run("extract", page, "--output", "-", cwd=tmp_path) == run("extract", page)
+    assert not list(tmp_path.iterdir())
 
 
 @on_linux

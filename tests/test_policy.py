@@ -115,6 +115,25 @@ def test_a_wrong_policy_names_the_line(source: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ('id = "n"\n\n[thresholds.abuse]\nreview = 0.5\n[thresholds.incitment]\nhold = 0.9\n', 5),
+        ('id = "n"\nthresholds.incitment.hold = 0.9\n', 2),
+        ('id = "n"\n[thresholds]\nincitment = { hold = 1 }\n', 3),
+    ],
+)
+def test_a_label_that_the_model_lacks_is_told_with_its_line(source: str, line: int, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(source)
+    Policy.load(tmp_path / "p.toml")
+    with pytest.raises(PolicyError) as caught:
+        Policy.load(tmp_path / "p.toml", labels=["incitement", "abuse"])
+    message = f"line {line}: unknown label 'incitment'; the model scores incitement, abuse"
+    assert str(caught.value) == f"{tmp_path / 'p.toml'}, {message}"
+    with pytest.raises(PolicyError, match=f"^policy, {message}"):
+        Policy.parse(source, labels=("incitement", "abuse"))
+
+
 def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read: No such file"):
         Policy.load(tmp_path / "none.toml")

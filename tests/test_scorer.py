@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
+import pickle
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +20,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moderation import Comment, Scorer, kernel
-from moderation.bundle import Bundle, load_bundle
+from moderation.bundle import SHIPPED, Bundle, load_bundle, save_bundle
 from moderation.emphasis import LONG
-from moderation.errors import InputError
+from moderation.errors import BundleError, BundleNotFound, InputError
 from moderation.features import FeatureSettings
 from moderation.scorer import MAX_CHARACTERS
 from tests.conftest import TEXTS, make_bundle
@@ -216,6 +223,79 @@ def test_threads_share_a_scorer(small_scorer: Scorer) -> None:
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(lambda _: small_scorer.predict_proba(TEXTS), range(64)):
             assert_array_equal(found, expected)
+
+
+COPIES: dict[str, Callable[[Scorer], Scorer]] = {
+    "pickle": lambda scorer: pickle.loads(pickle.dumps(scorer)),
+    "oldest pickle": lambda scorer: pickle.loads(pickle.dumps(scorer, 0)),
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_scorer_is_copied_by_loading_its_model_anew(
+    way: str, bundle_folder: Path, pure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bundle_folder.parent)
+    scorer = Scorer(load_bundle("bundle"), pure=pure)
+    monkeypatch.chdir("/")  # the folder was named from where the process stood then
+    again = COPIES[way](scorer)
+    assert again is not scorer
+    assert type(again._path) is type(scorer._path)
+    assert again.model_id == scorer.model_id
+    assert_array_equal(again.predict_proba(TEXTS), scorer.predict_proba(TEXTS))
+    assert len(pickle.dumps(scorer)) < 500
+
+
+def test_a_scorer_goes_to_other_processes(bundle_folder: Path, pure: bool) -> None:
+    scorer = Scorer(load_bundle(bundle_folder), pure=pure)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(scorer.score, TEXTS) == [scorer.score(text) for text in TEXTS]
+
+
+def test_the_shipped_model_is_pickled_without_a_path(shipped: Scorer) -> None:
+    data = pickle.dumps(shipped)
+    assert str(SHIPPED).encode() not in data
+    assert pickle.loads(data).model_id == shipped.model_id
+
+
+def test_a_shallow_copy_shares_the_model(small_scorer: Scorer) -> None:
+    again = copy.copy(small_scorer)
+    assert again is not small_scorer
+    assert again.bundle is small_scorer.bundle
+    assert_array_equal(again.predict_proba(TEXTS), small_scorer.predict_proba(TEXTS))
+
+
+class OwnScorer(Scorer):
+    pass
+
+
+def test_a_scorer_of_an_own_class_keeps_it(bundle_folder: Path) -> None:
+    assert type(copy.deepcopy(OwnScorer.load(bundle_folder))) is OwnScorer
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_scorer_that_came_from_no_folder_cannot_be_copied(
+    way: str, small_scorer: Scorer, bundle_folder: Path
+) -> None:
+    with pytest.raises(
+        TypeError, match="its model was not loaded from a folder; save_bundle and Scorer.load give it one"
+    ):
+        COPIES[way](small_scorer)
+    changed = replace(load_bundle(bundle_folder), intercept=np.zeros(3))
+    with pytest.raises(TypeError, match="its model was not loaded from a folder"):
+        COPIES[way](Scorer(changed))
+
+
+def test_a_pickle_of_a_model_that_has_been_replaced(bundle_folder: Path, small_bundle: Bundle) -> None:
+    scorer = Scorer.load(bundle_folder)
+    data = pickle.dumps(scorer)
+    save_bundle(replace(small_bundle, intercept=np.zeros(3)), bundle_folder)
+    with pytest.raises(BundleError, match=f"bundle: expected the model {re.escape(scorer.model_id)}, found small[+]"):
+        pickle.loads(data)
+    shutil.rmtree(bundle_folder)
+    with pytest.raises(BundleNotFound):
+        pickle.loads(data)
 
 
 def test_scoring_loads_nothing_heavy(bundle_folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +234,7 @@ def train(
         "metrics": headline(metrics["evaluation"]),
     }
     run.mkdir(parents=True, exist_ok=True)
-    bundle = Bundle(**{name: getattr(bundle, name) for name in Bundle.__dataclass_fields__} | {"manifest": about})
+    bundle = replace(bundle, manifest=about)
     manifest = save_bundle(bundle, run / "bundle")
     metrics["model_id"] = manifest["model_id"]
     _write_json(run / "metrics.json", metrics)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moderation.cli.endings import named
 from moderation.cli.scoring import BundleOption, InputFormat, inputs_of, standard_output
 from moderation.errors import InputError, MissingExtra
 
@@ -110,7 +111,8 @@ def import_(
     from moderation.scorer import Scorer
 
     intake = Intake(sample, double, keep_passed, everything)
-    scorer, rules, errors = Scorer.load(bundle), Policy.load(policy), list[str]()
+    scorer, errors = Scorer.load(bundle), list[str]()
+    rules = Policy.load(policy, labels=scorer.labels)
     with _store(database) as store:
         arrived = take_in(
             store, _comments(files, form, text_field, id_field, errors), scorer, rules, site=site, intake=intake
@@ -167,7 +169,8 @@ def rescore(
     from moderation.policy import Policy
     from moderation.scorer import Scorer
 
-    scorer, rules = Scorer.load(bundle), Policy.load(policy)
+    scorer = Scorer.load(bundle)
+    rules = Policy.load(policy, labels=scorer.labels)
     with _store(database) as store:
         typer.echo(f"{intake.rescore(store, scorer, rules):,} comments scored anew", err=True)
 
@@ -204,7 +207,7 @@ def export(
     """
     from moderation.output import whole_file
 
-    start = None if since is None else _time(since)
+    start, output = None if since is None else _time(since), named(output)
     with _store(database, reasons, territory) as store, whole_file(output) if output else standard_output() as out:
         exports = store.exports
         write = {Form.jsonl: exports.jsonl, Form.csv: exports.csv, Form.statements: exports.statements}[to]

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
+from moderation.cli.endings import OutputFormat, check_libraries, form_of, named
 from moderation.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,16 +37,6 @@ class InputFormat(StrEnum):
     parquet = "parquet"
 
 
-class OutputFormat(StrEnum):
-    """How results are written; `auto` is a table on a terminal, else JSON lines or what the name of --output says."""
-
-    auto = "auto"
-    jsonl = "jsonl"
-    csv = "csv"
-    parquet = "parquet"
-    table = "table"
-
-
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", "-b", help="Folder of the model; default: the shipped one.")
 ]
@@ -64,7 +55,9 @@ def score(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="File to write (.jsonl, .csv, .parquet, .gz, .zst); appears when complete."
+            "--output",
+            "-o",
+            help="File to write (.jsonl, .csv, .parquet, .gz, .zst); appears when complete. -: standard output.",
         ),
     ] = None,
     to: Annotated[OutputFormat, typer.Option("--to", help="How to write the results.")] = OutputFormat.auto,
@@ -96,7 +89,8 @@ def score(
     from moderation.policy import Policy
     from moderation.scorer import Scorer
 
-    scorer, rules = Scorer.load(bundle), Policy.load(policy)
+    scorer = Scorer.load(bundle)
+    rules = Policy.load(policy, labels=scorer.labels)
     chosen = _labels(labels, scorer)
     if sort not in (None, "none", "severity", *(chosen or scorer.labels)):
         raise InputError(
@@ -104,7 +98,9 @@ def score(
         )
     if min_score is not None and not 0 <= min_score <= 1:
         raise InputError(f"--min-score: expected a probability from 0 to 1, got {min_score}")
+    output = named(output)
     kind = _output_format(to, output)
+    check_libraries(kind, output)
     sources = inputs_of(files or [Path("-")], form)
     # A thread is small and is read by a person: every comment of it gets its reasons.
     pages = all(source.form == "page" for source in sources)
@@ -149,7 +145,7 @@ class _Run:
 
         assert self.output is not None
         direct = self.kind is OutputFormat.jsonl
-        setup = replace(self.setup, packing=self.output.suffix) if direct else self.setup
+        setup = replace(self.setup, packing=self.output.suffix.lower()) if direct else self.setup
         with Partial(self.output, self._about(), resume=resume) as partial:
             chunks = partial.remaining(_chunks(self.sources, setup.request.fields))
             try:
@@ -234,14 +230,11 @@ def _labels(given: str | None, scorer: Scorer) -> list[str] | None:
 
 
 def _output_format(to: OutputFormat, output: Path | None) -> OutputFormat:
-    from moderation.formats.packing import PACKED
-
     if to is not OutputFormat.auto:
         return to
     if output is None:
         return OutputFormat.table if _opened().isatty() else OutputFormat.jsonl
-    ending = (output.with_suffix("") if output.suffix in PACKED else output).suffix
-    return {".parquet": OutputFormat.parquet, ".csv": OutputFormat.csv}.get(ending, OutputFormat.jsonl)
+    return form_of(output)
 
 
 def inputs_of(inputs: list[Path], form: InputFormat) -> list[_Source]:
@@ -290,13 +283,19 @@ class _Source:
 
 def _look(path: Path, form: InputFormat) -> _Source:
     """Tell an input's name, form and size; raise `InputError` when it cannot be opened."""
-    from moderation.formats.rows import HEAD, guess_format, is_packed, open_plain, readable
+    from moderation.formats.rows import HEAD, guess_format, is_packed, open_plain, readable, refuse_utf_16
 
     given = None if str(path) == "-" else path
     name = "standard input" if given is None else str(path)
     with readable(name), ExitStack() as closing:
         plain = closing.enter_context(open_plain(_raw(given)))
-        kind = guess_format(name, plain.peek(HEAD)) if form is InputFormat.auto else form.value
+        head = plain.peek(HEAD)
+        kind: Any = guess_format(name, head) if form is InputFormat.auto else form.value
+        refuse_utf_16(name, kind, head)
+        if kind == "parquet":
+            from moderation.formats import parquet
+
+            parquet.require()
         if given is None or not path.is_file():
             closing.pop_all()
             return _Source(given, name, kind, None, plain)
@@ -381,7 +380,7 @@ def extract(
     from moderation.formats.rows import readable
     from moderation.output import whole_file, write_jsonl
 
-    source = _look(page, InputFormat.page)
+    source, output = _look(page, InputFormat.page), named(output)
     with source.open() as plain, readable(source.name):
         comments = read_page(plain.read(), name=source.name)
     with whole_file(output) if output else standard_output() as out:

@@ -178,4 +178,5 @@ def _queue(
         options = QueueOptions(*shows)
         if demo:
             options = replace(options, database=str(Path(folder) / "demo.db"))
-        yield options, prepare(options, Scorer.load(bundle), Policy.load(policy), demo=demo)
+        scorer = Scorer.load(bundle)
+        yield options, prepare(options, scorer, Policy.load(policy, labels=scorer.labels), demo=demo)

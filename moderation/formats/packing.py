@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from moderation.errors import InputError, MissingExtra
@@ -16,6 +17,9 @@ HEAD = 1 << 17
 
 PACKED = (".gz", ".zst")
 """Endings of packed files."""
+
+_NOT_PACKED = (".bz2", ".xz", ".zip", ".7z")
+"""Endings of packed files that are not written."""
 
 _PIECE = 1 << 10
 """Bytes of zstd that are unpacked at once: a hostile kilobyte unpacks to 32 MB at most."""
@@ -105,6 +109,14 @@ def open_plain(stream: BinaryIO) -> io.BufferedReader:
 def is_packed(stream: io.BufferedReader) -> bool:
     """Say whether what `open_plain` returned is being unpacked."""
     return isinstance(stream.raw, gzip.GzipFile | _Unzstd)
+
+
+def require(path: Path) -> None:
+    """Raise `InputError` when files of this ending are not written, and `MissingExtra` when they cannot be here."""
+    ending = path.suffix.lower()
+    if ending in _NOT_PACKED:
+        raise InputError(f"{path}: {ending} cannot be written; files are packed as {' or '.join(PACKED)}")
+    pack(b"", ending)
 
 
 def pack(data: bytes, ending: str) -> bytes:

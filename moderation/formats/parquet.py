@@ -30,6 +30,11 @@ def _arrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
+def require() -> None:
+    """Raise `MissingExtra` when Parquet can be neither read nor written here."""
+    _arrow()
+
+
 def read_parquet(stream: io.BufferedReader, name: str) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Return a file's columns and its rows as plain JSON data; raise `InputError` when it is damaged or a pipe."""
     arrow, parquet = _arrow()

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
 import re
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any
 
 from moderation.comment import Article, Comment
 from moderation.errors import InputError
+from moderation.formats.forms import FORMATS as FORMATS
+from moderation.formats.forms import Format as Format
+from moderation.formats.forms import guess_format as guess_format
+from moderation.formats.forms import refuse_utf_16 as refuse_utf_16
 from moderation.formats.packing import HEAD as HEAD
 from moderation.formats.packing import is_packed as is_packed
 from moderation.formats.packing import open_plain as open_plain
 from moderation.formats.packing import readable as readable
-
-Format = Literal["jsonl", "csv", "tsv", "lines", "page", "parquet"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+from moderation.formats.tables import is_utf_8, named, records
 
 TEXT_FIELDS = ("text", "comment", "comment_text", "commentText", "commentBody", "body", "content", "message")
 """Where the text is looked for when no field is named."""
@@ -36,18 +36,6 @@ BLOCK = 1 << 20
 """Bytes of a block of lines that is read at once."""
 
 _COLUMN = re.compile(r"[\w.-]{1,40}")
-
-_SUFFIXES: dict[str, Format] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".html": "page",
-    ".htm": "page",
-    ".xhtml": "page",
-    ".parquet": "parquet",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,36 +64,20 @@ class Fields:
     """Field of the identifier; when None, the first of `ID_FIELDS`, else the line number."""
 
 
-def guess_format(name: str, head: bytes) -> Format:
-    """Tell the form of a file from its name and its first bytes (decompressed)."""
-    suffix = PurePath(name.lower().removesuffix(".gz").removesuffix(".zst")).suffix
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    from moderation.formats.pages import is_page
-
-    if is_page(name, head):
-        return "page"
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if re.match(rb"\[\s*\{", start):
-        raise InputError(f"{name}: a JSON array; expected JSON lines, one object a line (jq -c '.[]' makes them)")
-    return "jsonl" if start.startswith(b"{") else "lines"
-
-
 def read_rows(stream: io.BufferedReader, form: Format, fields: Fields, *, name: str = "input") -> Iterator[Row]:
     """Yield the rows of a stream in order; a bad row comes as a `Row` with an error and the run goes on.
 
     Raises `InputError` when the input as a whole cannot be read: a CSV file without the column that was asked for, a
-    damaged gzip stream, a page without comments.
+    damaged gzip stream, text in UTF-16, a page without comments.
     """
     with readable(name):
+        refuse_utf_16(name, form, stream.peek(HEAD))
         if form == "page":
             yield from _page_rows(stream, name)
         elif form == "parquet":
             yield from _parquet_rows(stream, fields, name)
         elif form in ("csv", "tsv"):
-            yield from _table_rows(stream, "," if form == "csv" else "\t", fields, name)
+            yield from _table_rows(stream, form, fields, name)
         else:
             read = json_row if form == "jsonl" else line_row
             for line, raw in _lines(stream):
@@ -221,89 +193,50 @@ def line_row(line: int, raw: bytes, fields: Fields) -> Row | None:
     return Row(line, {"id": str(line), "text": text}, Comment(str(line), text), numbered=True)
 
 
-def _table_rows(stream: io.BufferedReader, delimiter: str, fields: Fields, name: str) -> Iterator[Row]:
+def _table_rows(stream: io.BufferedReader, form: Format, fields: Fields, name: str) -> Iterator[Row]:
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
-    kind, header = "CSV" if delimiter == "," else "TSV", list[str]()
-    for line, values in _records(stream, delimiter):
-        if isinstance(values, str):
+    header = list[str]()
+    for line, values in records(stream, None if form == "csv" else "\t", LONGEST_LINE):
+        if not isinstance(values, list):
+            bad = too_long(line) if values is None else Row(line, error=f"not {form.upper()}: {values}")
             if not header:
-                raise InputError(f"{name}, line {line}: the header is not readable: {values}")
-            yield Row(line, error=f"not {kind}: {values}")
+                raise InputError(f"{name}, line {line}: the header is not readable: {values or bad.error}")
+            yield bad
         elif header:
             yield _table_row(line, header, values, fields)
-        elif not _is_utf_8(values):
+        elif not is_utf_8(values):
             raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8")
         else:
-            header, fields = values, _columns(values, fields, name)
-
-
-def _records(stream: io.BufferedReader, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the line and the values of each record that is not blank, or what is wrong with it.
-
-    A quotation mark that is never closed would take all lines below it into one field. Its line alone is in error, and
-    those below are read again.
-    """
-    csv.field_size_limit(LONGEST_LINE)
-    again: deque[str] = deque()
-    taken: list[str] = []
-
-    def pieces() -> Iterator[str]:
-        # Lines come in bounded pieces: a longer one breaks into rows in error, and memory stays bounded.
-        while piece := again.popleft() if again else stream.readline(LONGEST_LINE).decode("utf-8", "surrogateescape"):
-            taken.append(piece)
-            yield piece
-        yield _END
-
-    reader, before = csv.reader(pieces(), delimiter=delimiter), 0
-    while True:
-        line = before + reader.line_num + 1
-        taken.clear()
-        try:
-            values = next(reader)
-        except csv.Error as error:
-            wrong = str(error)
-        else:
-            if values == [_END]:
-                return
-            if not values or not values[-1].endswith(_END):
-                if values:
-                    yield line, values
-                continue
-            wrong = "a quotation mark is not closed"
-        yield line, wrong
-        again.extendleft(reversed(taken[1:]))
-        reader, before = csv.reader(pieces(), delimiter=delimiter), line
-
-
-_END = "\ufdd0end of the table\ufdd0"
-"""What the reader of a table is given after the last line, to see whether it stands inside quotation marks."""
-
-
-def _is_utf_8(values: Sequence[str]) -> bool:
-    """Tell whether a row was all UTF-8; for other bytes surrogateescape has put these characters in."""
-    return not any("\udc80" <= character <= "\udcff" for value in values for character in value)
+            header = named(values)
+            fields = _columns(header, fields, name)
 
 
 def _columns(header: Sequence[str], fields: Fields, name: str) -> Fields:
-    """Find the columns that are asked for; raise `InputError` when one is not there."""
+    """Find the columns that are asked for; raise `InputError` when one is not there, or two have one name."""
     text = _find(header, fields.text, TEXT_FIELDS)
     for option, wanted, found in (("text", fields.text, text), ("id", fields.id, _find(header, fields.id, ID_FIELDS))):
         if found is None and (option == "text" or wanted is not None):
-            named = wanted or " or ".join(TEXT_FIELDS[:4])
-            raise InputError(f"{name}: no column {named} {_known(header)}. Name it: --{option}-field")
+            looked_for = wanted or " or ".join(TEXT_FIELDS[:4])
+            raise InputError(f"{name}: no column {looked_for} {_known(header, option)}")
+    # The first line holds a column that was looked for, so that it is a header and no comment: it may be repeated.
+    for column, count in Counter(header).items():
+        if count > 1:
+            raise InputError(f"{name}: two columns are named {' '.join(column.split())[:60]!r}; rename one of them")
     return Fields(text, fields.id)
 
 
-def _known(header: Sequence[str]) -> str:
+def _known(header: Sequence[str], option: str) -> str:
     """Tell the columns of a header; a first line that does not look like one may be a comment and is not repeated."""
     if all(_COLUMN.fullmatch(column) for column in header):
-        return f"among {', '.join(header[:30])}"
-    return f"among {len(header)}; is the first line a header?"
+        return f"among {', '.join(header[:30])}. Name it: --{option}-field"
+    if len(header) == 1 and "\t" in header[0]:
+        return "among 1; are there tabs between its columns? Then name the format: tsv"
+    return f"among {len(header)}; is the first line a header? Else name the column: --{option}-field"
 
 
 def _table_row(line: int, header: Sequence[str], values: Sequence[str], fields: Fields) -> Row:
-    if not _is_utf_8(values):
+    if not is_utf_8(values):
         return Row(line, error="not UTF-8")
     data = dict(zip(header, values, strict=False))
     if len(values) != len(header):

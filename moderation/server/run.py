@@ -71,7 +71,7 @@ class ServeOptions:
 
 def build(options: ServeOptions) -> ASGIApp:
     """Return the application that the options describe; called in every worker."""
-    scorer, policy = Scorer.load(options.bundle), Policy.load(options.policy)
+    scorer, policy = _judge(options)
     if options.queue is None:
         return create_app(scorer, policy, options.settings)
     from moderation.server.moderators import create_queue_app
@@ -154,7 +154,12 @@ class _Supervisor(Multiprocess):
 
 def _check(options: ServeOptions) -> None:
     """Raise what is wrong with a file here and once, and not in every worker."""
-    create_service(Scorer.load(options.bundle), Policy.load(options.policy), replace(options.settings, shared=None))
+    create_service(*_judge(options), replace(options.settings, shared=None))
+
+
+def _judge(options: ServeOptions) -> tuple[Scorer, Policy]:
+    scorer = Scorer.load(options.bundle)
+    return scorer, Policy.load(options.policy, labels=scorer.labels)
 
 
 def is_loopback(host: str) -> bool:

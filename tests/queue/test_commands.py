@@ -47,6 +47,8 @@ def test_a_days_work(where: str, tmp_path: Path) -> None:
     run("queue", "export", "-d", where, "-o", tmp_path / "out.jsonl")
     [record] = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert (record["threat"], record["decision"]["moderator"]) == (1, "ada")
+    out, _ = run("queue", "export", "-d", where, "-o", "-", cwd=tmp_path)
+    assert out == (tmp_path / "out.jsonl").read_text()
     out, _ = run("queue", "export", "-d", where, "--to", "statements")
     assert json.loads(out)["category"] == "STATEMENT_CATEGORY_VIOLENCE"
     out, _ = run("queue", "export", "-d", where, "--to", "csv", "--since", "2999-01-01")

@@ -40,11 +40,16 @@ def run(folder: Path, *arguments: str, **environment: str) -> str:
 
 
 def test_every_program_has_a_name() -> None:
-    assert len(PROGRAMS) == PAGE.count("```python") == 8
+    assert len(PROGRAMS) == PAGE.count("```python") == 9
 
 
 def test_plain(project: Path) -> None:
     assert run(project, "plain.py").startswith("hold abuse ['pathetic'")
+
+
+def test_processes(project: Path) -> None:
+    low, high = (float(line) for line in run(project, "processes.py").splitlines())
+    assert low < 0.2 < high
 
 
 def test_asynchronous(project: Path) -> None:

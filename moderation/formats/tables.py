@@ -1,0 +1,94 @@
+"""CSV and TSV as records of values, one at a time, in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+
+def records(
+    stream: io.BufferedReader, delimiter: str | None, longest: int
+) -> Iterator[tuple[int, list[str] | str | None]]:
+    """Yield the line and the values of each record that is not blank, or what is wrong with it.
+
+    Without a `delimiter` the first line that is not blank tells it: a comma, or a semicolon as spreadsheets write it
+    where the comma stands in numbers.
+
+    None stands for a line of more than `longest` bytes, which is skipped. A quotation mark that is never closed would
+    take all lines below it into one field. Its line alone is in error, and those below are read again.
+    """
+    csv.field_size_limit(longest)
+    again: deque[str | None] = deque()
+    taken: list[str | None] = []
+
+    def lines() -> Iterator[str]:
+        size = 0
+        while (line := again.popleft() if again else _line(stream, longest)) != "":
+            size = len(line or "") + (size if taken else 0)
+            taken.append(line)
+            if line is None or (size > longest and len(taken) > 1):
+                raise csv.Error("a quotation mark is not closed before there is too much text")
+            yield line
+        yield _END
+
+    before = 0
+    while (first := _line(stream, longest)) and not first.strip("\r\n"):
+        before += 1
+    again.append(first)
+    delimiter = delimiter or _delimiter(first or "")
+    reader = csv.reader(lines(), delimiter=delimiter)
+    while True:
+        line = before + reader.line_num + 1
+        taken.clear()
+        try:
+            values = next(reader)
+        except csv.Error as error:
+            wrong = None if taken[:1] == [None] else str(error)
+        else:
+            if values == [_END]:
+                return
+            if not values or not values[-1].endswith(_END):
+                if values:
+                    yield line, values
+                continue
+            wrong = "a quotation mark is not closed"
+        yield line, wrong
+        again.extendleft(reversed(taken[1:]))
+        reader, before = csv.reader(lines(), delimiter=delimiter), line
+
+
+_END = "\ufdd0end of the table\ufdd0"
+"""What the reader of a table is given after the last line, to see whether it stands inside quotation marks."""
+
+
+def _line(stream: io.BufferedReader, longest: int) -> str | None:
+    """Return the next line with its end, nothing at the end of the stream, or None for one that is too long."""
+    line = stream.readline(longest + 1)
+    if len(line) <= longest or line.endswith(b"\n"):
+        return line.decode("utf-8", "surrogateescape")
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(longest)
+    return None
+
+
+def _delimiter(header: str) -> str:
+    """Tell what stands between the columns of a header."""
+    bare = _QUOTED.sub("", header)
+    return ";" if ";" in bare and "," not in bare else ","
+
+
+_QUOTED = re.compile(r'"[^"]*(?:"|$)')
+
+
+def named(header: Sequence[str]) -> list[str]:
+    """Return a header in which columns without a name, when there are several, are named by their place."""
+    several = sum(not name.strip() for name in header) > 1
+    return [name if name.strip() or not several else f"column {place}" for place, name in enumerate(header, 1)]
+
+
+def is_utf_8(values: Sequence[str]) -> bool:
+    """Tell whether a record was all UTF-8; for other bytes surrogateescape has put these characters in."""
+    return not any("\udc80" <= character <= "\udcff" for value in values for character in value)

@@ -104,12 +104,15 @@ class ContentIds:
         return found if self._met[found] == 1 else f"{found}-{self._met[found]}"
 
 
-def rescore(store: Store, scorer: Scorer, policy: Policy) -> int:
-    """Score what waits with the present model and policy, as after a change of either; return how many changed."""
+def rescore(store: Store, scorer: Scorer, policy: Policy, intake: Intake | None = None) -> int:
+    """Score what waits with the present model and policy, as after a change of either; return how many changed.
+
+    Of what the policy now lets through, people look at the random sample of `intake`.
+    """
     changed = 0
     for site in store.listing.sites():
         stale = (one.comment for one in store.listing.waiting(site) if not _stands(one, scorer, policy))
-        changed += take_in(store, stale, scorer, policy, site=site).rescored
+        changed += take_in(store, stale, scorer, policy, site=site, intake=intake or Intake()).rescored
     return changed
 
 

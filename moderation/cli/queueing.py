@@ -162,17 +162,21 @@ def rescore(
     database: DatabaseOption = HERE,
     policy: Annotated[Path | None, typer.Option("--policy", "-p", help="TOML file of thresholds.")] = None,
     bundle: BundleOption = None,
+    sample: Annotated[
+        float, typer.Option(help="Share of what the policy now lets through that people look at.")
+    ] = 0.01,
 ) -> None:
     """Score what waits with another model or policy, after a change of either."""
     _check_extra()
     from moderation import intake
     from moderation.policy import Policy
+    from moderation.queue import Intake
     from moderation.scorer import Scorer
 
     scorer = Scorer.load(bundle)
     rules = Policy.load(policy, labels=scorer.labels)
     with _store(database) as store:
-        typer.echo(f"{intake.rescore(store, scorer, rules):,} comments scored anew", err=True)
+        typer.echo(f"{intake.rescore(store, scorer, rules, Intake(sample)):,} comments scored anew", err=True)
 
 
 @queue.command()

@@ -326,6 +326,6 @@ def test_thresholds_that_were_edited_are_applied_by_the_command(tmp_path: Path) 
         path.write_text(f'id = "mine"\n[thresholds.abuse]\nreview = {threshold}\n')
         if threshold == 0.01:
             run("queue", "import", SAMPLE, "--site", "x", "--policy", path, "--sample", "0", cwd=tmp_path)
-        _, err = run("queue", "rescore", "--policy", path, cwd=tmp_path)
+        _, err = run("queue", "rescore", "--policy", path, "--sample", "0", cwd=tmp_path)
         assert err.startswith("0 comments") is (threshold == 0.01)
     assert run("queue", "status", cwd=tmp_path)[0].startswith("0 wait for a person")

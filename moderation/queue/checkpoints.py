@@ -47,6 +47,8 @@ class Checkpoints:
     def _run(self) -> None:
         while self._wanted.wait() and not self._over.wait(PAUSE):
             self._wanted.clear()
+            if self._over.is_set():  # `close` may have set both just before the line above, and nobody sets them again
+                return
             try:
                 self._checkpoint()
             except StoreError as error:

@@ -105,11 +105,11 @@ def test_any_text_has_spans_inside_it(server: Server, text: str) -> None:
 
 
 def test_a_threshold_cuts_scores(server: Server) -> None:
-    requested = {"TOXICITY": {"scoreThreshold": 0.3}, "THREAT": {"scoreType": "PROBABILITY", "scoreThreshold": 1.0}}
+    requested = {"TOXICITY": {"scoreThreshold": 0.5}, "THREAT": {"scoreType": "PROBABILITY", "scoreThreshold": 1.0}}
     body = {"comment": {"text": TWO}, "requestedAttributes": requested, "spanAnnotations": True}
     scores = post(server, body).json()["attributeScores"]
-    assert scores["TOXICITY"]["summaryScore"]["value"] >= 0.3
-    assert all(span["score"]["value"] >= 0.3 for span in scores["TOXICITY"]["spanScores"])
+    assert scores["TOXICITY"]["summaryScore"]["value"] >= 0.5
+    assert all(span["score"]["value"] >= 0.5 for span in scores["TOXICITY"]["spanScores"])
     assert len(scores["TOXICITY"]["spanScores"]) == 1
     assert "summaryScore" not in scores["THREAT"]
 

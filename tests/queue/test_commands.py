@@ -204,6 +204,17 @@ def test_wrong_input_is_told(tmp_path: Path, arguments: tuple[str, ...], message
     assert message in run("queue", *arguments, code=code, cwd=tmp_path)[1]
 
 
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_the_demonstration_has_an_appeal_whatever_chance_says(
+    chance: float, tmp_path: Path, shipped: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # At 0 every comment is looked at by two people, and at 1 none.
+    monkeypatch.setattr("moderation.queue.arrivals._chance", lambda: chance)
+    with Store.open(tmp_path / "demo.db") as store:
+        make_demo(store, shipped, Policy.load())
+        assert store.listing.counts().appeals == 1
+
+
 def test_the_demonstration(tmp_path: Path) -> None:
     for _ in range(2):
         out, _ = run("queue", "demo", "-d", tmp_path / "demo.db")

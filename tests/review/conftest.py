@@ -104,6 +104,16 @@ def until(page: Page, true: Callable[[], bool]) -> None:
     raise AssertionError("not true within a minute and a half")
 
 
+def drag_to_the_end(page: Page) -> None:
+    """Drag over the bars of the Bulk page, from .7 to 1."""
+    box = page.locator("#histogram").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.72, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 40, steps=5)
+    page.mouse.up()
+
+
 @pytest.fixture(scope="session")
 def policy() -> Policy:
     return Policy.load()

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Article, Comment
 from moderation.queue import Filter
-from tests.review.conftest import Enter, Site, until
+from tests.review.conftest import Enter, Site, drag_to_the_end, until
 from tests.review.test_script import sign_in
 
 ALL = "/bulk?label=abuse&low=0.5&high=1"
@@ -80,12 +80,7 @@ def test_dragging_goes_on_after_the_bars_came_anew(empty: Site, enter: Enter) ->
     page.goto("/bulk?label=abuse&low=0&high=0.1")
     page.fill("#b-author", "loud")
     expect(page.locator("#histogram-says")).to_contain_text("3 waiting comments")
-    box = page.locator("#histogram").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.72, box["y"] + 40)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 40, steps=5)
-    page.mouse.up()
+    drag_to_the_end(page)
     expect(page.locator("#preview h2")).to_contain_text("3 comments from 0.70 to 1.00, “Abuse”, by loud")
 
 

@@ -14,7 +14,7 @@ from moderation.comment import Article, Comment
 from moderation.queue import Filter, Intake, Ruling
 from tests.queue.conftest import empty as clear
 from tests.queue.conftest import postgres  # noqa: F401
-from tests.review.conftest import Enter, Site, open_store, serve, thread, until
+from tests.review.conftest import Enter, Site, drag_to_the_end, open_store, serve, thread, until
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -292,12 +292,7 @@ def test_bulk_by_dragging(empty: Site, enter: Enter) -> None:
     page = enter(empty)
     page.goto("/bulk?label=abuse&low=0&high=0.1")
     expect(page.locator("#preview h2")).to_contain_text("0 comments")
-    box = page.locator("#histogram").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.72, box["y"] + 40)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 40, steps=5)
-    page.mouse.up()
+    drag_to_the_end(page)
     expect(page.locator("#preview h2")).to_contain_text("5 comments from 0.70 to 1.00")
     expect(page.locator("#preview")).to_contain_text("Nobody has decided on a comment in this range yet")
     assert page.locator("#preview .row").count() == 5

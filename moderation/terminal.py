@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Any
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from moderation.batch import RESERVED
 from moderation.comment import Score, Span
 from moderation.explain import Explanation
 from moderation.formats.rows import Fields, text_of
+from moderation.seen import Seen
 
 EXCERPT = 320
 """Characters of a comment that a table shows; the words that drove the verdict are among them."""
@@ -56,7 +58,7 @@ def print_table(records: Iterable[dict[str, Any]], out: IO[str], labels: Sequenc
 
 def _comment_cell(record: dict[str, Any], fields: Fields) -> Text:
     text = text_of(record["input"] if fields.text in RESERVED else record, fields)
-    spans = [Span.from_json(reason) for reason in record["verdict"].get("reasons", [])]
+    text, spans = _as_read(text, [Span.from_json(reason) for reason in record["verdict"].get("reasons", [])])
     identity = record["verdict"]["comment_id"]
     about = [str(record[name]) for name in ("author", "place", "created") if record.get(name)]
     if record.get("parent_id"):
@@ -69,6 +71,15 @@ def _comment_cell(record: dict[str, Any], fields: Fields) -> Text:
         cell.append(f"\n{'because of' if record['verdict']['action'] != 'allow' else 'nearest'}: ", style="dim")
         cell.append(", ".join(words.values()), style="bold")
     return cell
+
+
+def _as_read(text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
+    """Return a text without its markup, which scoring reads past, and where the spans stand in it."""
+    seen = Seen(text)
+    places = [seen.place(span.start, span.end) for span in spans]
+    return seen.text, [
+        replace(span, start=start, end=end) for span, (start, end) in zip(spans, places, strict=True) if start < end
+    ]
 
 
 def mark(text: str, spans: Sequence[Span]) -> Text:
@@ -113,10 +124,10 @@ def print_explanation(
     """Print, per label, the probability, the sentence with its driving words marked, and each word's weight."""
     to = console(out)
     for label in labels:
-        reasons = explanation.reasons(label, most)
+        shown, reasons = _as_read(text, explanation.reasons(label, most))
         line = Text(f"{label} {score.probabilities[label]:.3f}  ", style="bold")
-        to.print(line.append_text(mark(text, reasons)))
-        weights = ", ".join(f"{printable(text[span.start : span.end])} {span.weight:+.2f}" for span in reasons)
+        to.print(line.append_text(mark(shown, reasons)))
+        weights = ", ".join(f"{printable(shown[span.start : span.end])} {span.weight:+.2f}" for span in reasons)
         start, total = explanation.intercept[label], explanation.decision[label]
         to.print(
             Text(f"  {weights or 'no word pulls towards it'}  (start {start:+.2f}, sum {total:+.2f})", style="dim")

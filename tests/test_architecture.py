@@ -19,7 +19,14 @@ FLOORS = [
     ["moderation.features", "moderation.index", "moderation.emphasis"],
     ["moderation.bundle", "moderation.formats.*", "moderation.passport", "moderation.queue.*"],
     ["moderation.paths", "moderation.explain", "moderation.scorer", "moderation.policy"],
-    ["moderation.batch", "moderation.archive", "moderation.output", "moderation.partial", "moderation.terminal"],
+    [
+        "moderation.seen",
+        "moderation.batch",
+        "moderation.archive",
+        "moderation.output",
+        "moderation.partial",
+        "moderation.terminal",
+    ],
     ["moderation.intake", "moderation.server.*"],
     ["moderation", "moderation.cli.*"],
 ]

@@ -144,6 +144,15 @@ def test_the_table_is_safe_to_print() -> None:
     assert "[bold]hi[/bold]" in out
 
 
+@pytest.mark.parametrize("command", ["score --to table", "explain -"])
+def test_a_person_at_a_terminal_sees_no_markup(command: str) -> None:
+    text = "<p>You utter <b>idi</b>ot, Smith &amp; Sons</p><p>would be ashamed of such a moron</p>"
+    out, _ = run(*command.split(), stdin=text.encode())
+    assert "You utter idiot, Smith & Sons would be ashamed of such a moron" in " ".join(out.split())
+    assert not {"<", "&amp;", "</b>"} & {*out.replace(",", " ").split()}
+    assert "<" not in out
+
+
 def test_a_policy_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('id = "mine-7"\n[thresholds.abuse]\nhold = 0.0\n')

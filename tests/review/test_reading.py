@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from moderation.comment import Article, Comment, Span
 from moderation.intake import rescore
 from moderation.queue import Intake
+from moderation.seen import seen
 from moderation.server.review.marks import Reading
-from moderation.server.review.seen import seen
 from tests.review.conftest import PASSWORD, Site
 
 ALL = Intake(queue_all=True, sample=0, double=0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from moderation.comment import Span
 from moderation.emphasis import emphasis, sentences
-from moderation.server.review.seen import Seen
+from moderation.seen import Seen
 
 FOLD = 1_600
 """Characters of a text that are shown at once; the rest is folded."""

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from moderation.markup import plain
 from moderation.queue import Session
-from moderation.server.review.seen import seen
+from moderation.seen import seen
 
 LABELS = {
     "incitement": "Incites violence",

@@ -233,6 +233,12 @@ def run(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
     return int(str(ended.value.code))
 
 
+def without_corpora(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let no corpora be found, wherever the tests run."""
+    monkeypatch.delenv("MODERATION_CORPORA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -287,10 +293,13 @@ def test_training_that_fails_ends_in_a_sentence(
         raise error
 
     monkeypatch.setattr("training.train.train", fail)
+    without_corpora(monkeypatch, tmp_path)
     datasets = str(Path(request.config.rootpath) / "datasets")
-    arguments = ["train", "--run", str(tmp_path / "run"), "--corpora", str(tmp_path), "--datasets", datasets]
+    arguments = ["train", "--run", str(tmp_path / "run"), "--cache", str(tmp_path), "--datasets", datasets]
     assert run([*arguments, "--tiers", "open, unstated"], monkeypatch) == code
-    assert capsys.readouterr().err == said
+    corpora, error_said = capsys.readouterr().err.splitlines(keepends=True)
+    assert corpora.startswith("0 corpora in ")
+    assert error_said == said
 
 
 def test_a_rival_runs_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +384,8 @@ def test_a_trial_converges_as_far_as_the_shipped_model(
 
     monkeypatch.setattr("training.crossval.cross_validate", keep)
     datasets = str(Path(request.config.rootpath) / "datasets")
-    assert run(["crossval", "--corpora", str(tmp_path), "--datasets", datasets, "-j", "1"], monkeypatch) == 0
+    without_corpora(monkeypatch, tmp_path)
+    assert run(["crossval", "--datasets", datasets, "-j", "1"], monkeypatch) == 0
     assert tried[0].fit.tolerance == TrainSettings().fit_violence.tolerance
     assert tried[0].fit == TrainSettings().fit_violence
 

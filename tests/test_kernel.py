@@ -192,6 +192,37 @@ def test_without_the_extension_it_is_said_once_in_the_log() -> None:
     assert done.stderr.count("scoring by the pure path") == 1
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_source_folder_that_hides_the_installed_extension_is_named(installed: bool, tmp_path: Path) -> None:
+    clone, site = tmp_path / "clone", tmp_path / "site"
+    shutil.copytree(ROOT / "moderation", clone / "moderation", ignore=shutil.ignore_patterns("_ngrams*", "__pycache__"))
+    (site / "moderation").mkdir(parents=True)
+    if installed:
+        shutil.copy(kernel.COMPILED.__file__, site / "moderation")
+    program = (
+        # An editable installation would lend the clone the extension of the folder that it stands for.
+        "import sys; sys.meta_path = [found for found in sys.meta_path if '__editable__' not in found.__module__]\n"
+        "from moderation import kernel; print(kernel.MISSING)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "MODERATION_PURE"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=clone,
+        env=environment | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    hidden = (
+        f"python runs the source folder at {clone}, which has no compiled extension; "
+        "run from another folder or `pip install -e .`"
+    )
+    assert done.stdout.strip() == (
+        hidden if installed else "the extension was not built when the package was installed"
+    )
+    assert done.stdout.strip() in done.stderr
+
+
 def test_without_a_compiler_the_package_still_builds(tmp_path: Path) -> None:
     pytest.importorskip("setuptools")
     command = [

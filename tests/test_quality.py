@@ -16,8 +16,8 @@ from training.bias import identity_table
 from training.corpora import LABELS
 from training.evaluate import LabelledSet, evaluate, sets_of
 from training.goals import default_thresholds
-from training.own import read_authored
-from training.splits import HeldBack, assemble
+from training.own import HeldBack, read_authored
+from training.splits import assemble
 
 AUC = {
     "incitement": 0.902,

@@ -21,7 +21,8 @@ from training.columns import Columns
 from training.corpora import LABELS, Corpus, Row, load_registry
 from training.fit import OWN, FitSettings, corpus_weights, fit_head, fit_heads, naive_bayes_scale
 from training.measures import calibration_error, rate_weights
-from training.splits import HeldBack, Table, assemble, assign_part, copy_key
+from training.own import HeldBack
+from training.splits import Table, assemble, assign_part, copy_key
 from training.train import TrainSettings, gather
 from training.train import train as train_model
 

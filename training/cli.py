@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moderation.errors import InputError, ModerationError
+from moderation.errors import InputError, MissingExtra, ModerationError
+
+if TYPE_CHECKING:
+    from training.corpora import Corpus
+
+LIBRARIES = ("sklearn", "scipy", "joblib", "matplotlib", "tqdm")
+"""What the extra ``training`` brings, by the names they are imported by."""
 
 app = typer.Typer(
     name="training",
@@ -43,6 +50,35 @@ def _in_one_sentence() -> Iterator[None]:
         raise
     except ValueError as error:
         raise TrainingFailed(" ".join(str(error).split())) from error
+
+
+def _check_extra() -> None:
+    """Raise `MissingExtra` where the libraries for training are not there."""
+    for name in LIBRARIES:
+        if find_spec(name) is None:
+            raise MissingExtra(f"training and measuring need {name}: pip install '.[training]' in a clone")
+
+
+def _corpora_in(named: Path | None, registry: Mapping[str, Corpus]) -> Path:
+    """Return the folder of the corpora; raise `InputError` for one given by name that holds none of the registry."""
+    from training.corpora import find_corpora
+
+    folder = find_corpora(named)
+    if named is not None and not any((folder / corpus.file_name).exists() for corpus in registry.values()):
+        got = "none in it" if folder.is_dir() else "no folder"
+        raise InputError(f"--corpora: {folder}: expected a folder with NAME.jsonl.gz of the registry, got {got}")
+    return folder
+
+
+def _say_corpora(folder: Path, registry: Mapping[str, Corpus], tiers: Sequence[str]) -> None:
+    """Say on standard error which corpora there are, so that nobody trains on fewer than they think."""
+    from training.train import usable
+
+    corpora = usable(registry)
+    found = [corpus.name for corpus in corpora if (folder / corpus.file_name).exists()]
+    missing = [corpus.name for corpus in corpora if corpus.tier in tiers and corpus.name not in found]
+    kinds = " or ".join(tiers)
+    typer.echo(f"{len(found)} corpora in {folder}; missing ({kinds}): {', '.join(missing) or 'none'}", err=True)
 
 
 def _names(option: str, value: str, allowed: Sequence[str]) -> list[str]:
@@ -96,13 +132,18 @@ def train(
     cache: Annotated[Path, typer.Option("--cache", help="Folder for features already counted.")] = Path(".cache"),
 ) -> None:
     """Train on the corpora and our own comments; write bundle, metrics, model card and scikit-learn pipeline."""
-    from training.corpora import TIERS, find_corpora, load_registry
+    _check_extra()
+    from training.corpora import TIERS, load_registry
+    from training.outputs import make_folder
     from training.train import TrainSettings
     from training.train import train as train_model
 
     settings = TrainSettings(name=name, tiers=tuple(_names("--tiers", tiers, TIERS)))
     registry = load_registry(datasets / "registry.toml")
-    found = find_corpora(corpora)
+    found = _corpora_in(corpora, registry)
+    make_folder("--run", run)
+    make_folder("--cache", cache)
+    _say_corpora(found, registry, settings.tiers)
     with _in_one_sentence():
         metrics = train_model(registry, found, datasets, run, settings, jobs=jobs, progress=True, cache=cache)
     typer.echo(f"{metrics['model_id']} written to {run}")
@@ -125,8 +166,9 @@ def crossval(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
 ) -> None:
     """Try settings by leaving one corpus out at a time; looks at training rows alone."""
+    _check_extra()
     from moderation.features import FeatureSettings
-    from training.corpora import LABELS, find_corpora, load_registry
+    from training.corpora import LABELS, load_registry
     from training.crossval import cap, cross_validate
     from training.fit import FitSettings
     from training.train import TrainSettings, gather
@@ -142,7 +184,7 @@ def crossval(
     )
     settings = TrainSettings(features=features, fit=fit, min_rows_words=3, min_rows_chars=5)
     registry = load_registry(datasets / "registry.toml")
-    table = cap(gather(registry, find_corpora(corpora), datasets, ("open",), jobs=jobs), most)
+    table = cap(gather(registry, _corpora_in(corpora, registry), datasets, ("open",), jobs=jobs), most)
     with _in_one_sentence():
         found = cross_validate(table, settings, label, jobs=jobs)
     typer.echo(f"{label}: own {found['own']:.4f}, pairs {found['pairs']:.3f}, others {found['others']:.4f}")
@@ -161,7 +203,8 @@ def curve(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
 ) -> None:
     """Train on ever more comments, and measure on those held back; the last line has all of them."""
-    from training.corpora import LABELS, find_corpora, load_registry
+    _check_extra()
+    from training.corpora import LABELS, load_registry
     from training.crossval import cap
     from training.curve import GROWING, learning_curve
     from training.train import VIOLENCE, TrainSettings, gather
@@ -172,7 +215,7 @@ def curve(
     if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes.split(",")):
         raise InputError(f"--sizes: expected whole numbers from 1, got {sizes!r}")
     settings, registry = TrainSettings(min_rows_words=3, min_rows_chars=6), load_registry(datasets / "registry.toml")
-    table = cap(gather(registry, find_corpora(corpora), datasets, ("open",), jobs=jobs), most)
+    table = cap(gather(registry, _corpora_in(corpora, registry), datasets, ("open",), jobs=jobs), most)
     fit = settings.fit_violence if label in VIOLENCE else settings.fit
     counts = [*map(int, sizes.split(",")), len(table.rows)]
     with _in_one_sentence():
@@ -184,10 +227,11 @@ def curve(
 
 @app.command()
 def check(datasets: DatasetsOption = Path("datasets")) -> None:
-    """Check our own comments for near copies and broken pairs, and say how far annotators agree."""
-    from training.own import agreement, problems, read_annotations, read_authored
+    """Check our own comments for near copies, broken pairs and what is held back; say how far annotators agree."""
+    from training.own import HeldBack, agreement, problems, read_annotations, read_authored
 
-    found = problems(read_authored(datasets / "authored"))
+    rows = read_authored(datasets / "authored")
+    found = [*problems(rows), *HeldBack.load(datasets / "authored").unknown(rows)]
     for line in found:
         typer.echo(line)
     for label, values in agreement(read_annotations(datasets / "annotations"), "a", "b").items():
@@ -215,15 +259,25 @@ def evaluate(
 
     In a labelled file the fields or columns named like labels (incitement, abuse, ...) hold 1, 0 or nothing.
     """
+    _check_extra()
     from training.assess import Assessment, write_assessment
+    from training.corpora import load_registry
+    from training.evaluate import FEWEST
+    from training.outputs import make_folder
     from training.rivals import RIVALS
 
     names = _names("--rivals", rivals, list(RIVALS)) if rivals else []
     assessment = Assessment(bundle, compare, names, home=Path(".cache") / "rivals")
     if files:
+        make_folder("--output", output)
         results = assessment.of_files(files, text_field, id_field)
     else:
-        results = assessment.of_corpora(corpora, datasets, jobs=jobs)
+        found = _corpora_in(corpora, load_registry(datasets / "registry.toml"))
+        make_folder("--output", output)
+        results = assessment.of_corpora(found, datasets, jobs=jobs)
+        if not results["evaluation"]:
+            wanted = f"a label with at least {FEWEST} held-out rows of each kind"
+            raise InputError(f"nothing to measure: expected {wanted} in {datasets} and {found}, got none")
     write_assessment(results, output)
     typer.echo(results["table"])
     typer.echo(f"report: {output / 'report.html'}")
@@ -242,11 +296,20 @@ def perspective_map(
     datasets: DatasetsOption = Path("datasets"),
 ) -> None:
     """Fit the server's map from our scores to Perspective's scale, and print how far the two agree."""
+    _check_extra()
     from moderation.scorer import Scorer
-    from training.corpora import find_corpora, load_registry, read_corpus
-    from training.perspective_map import CORPUS, fit_map, table, update_page, write_map
+    from training.corpora import CorpusNotFound, load_registry, read_corpus
+    from training.outputs import check_file
+    from training.perspective_map import CORPUS, check_page, fit_map, table, update_page, write_map
 
-    rows = list(read_corpus(load_registry(datasets / "registry.toml")[CORPUS], find_corpora(corpora)))
+    check_file("--output", output)
+    if page is not None:
+        check_page(page)
+        check_file("--page", page)
+    registry = load_registry(datasets / "registry.toml")
+    if CORPUS not in registry:
+        raise CorpusNotFound(f"{datasets / 'registry.toml'}: expected the corpus {CORPUS}, got a registry without it")
+    rows = list(read_corpus(registry[CORPUS], _corpora_in(corpora, registry)))
     with _in_one_sentence():
         found = fit_map(Scorer.load(bundle), rows)
     write_map(found, output)

@@ -18,7 +18,7 @@ from training.design import Design, make_design
 from training.fit import OWN, FitSettings, fit_head
 from training.measures import fast_auc, pairs_in_order
 from training.splits import Table, bucket
-from training.train import TrainSettings
+from training.train import TooFewComments, TrainSettings
 
 FOLDS = 5
 """Folds of our own comments, by case."""
@@ -67,13 +67,14 @@ def _family(name: str) -> str:
 def cross_validate(table: Table, settings: TrainSettings, label: str, *, jobs: int = 1) -> dict[str, Any]:
     """Return the AUC on each fold of the ``train`` part when it is left out, their means, and the pairs in order.
 
-    The vocabulary is that of all rows, so that only the weights are put to the test. Raises `ValueError` when no fold
-    holds enough rows of both kinds.
+    The vocabulary is that of all rows, so that only the weights are put to the test. Raises `TooFewComments` when no
+    fold holds enough rows of both kinds.
     """
     place, table = LABELS.index(label), table.part("train")
     names = {fold.name for fold in folds_of(table) if _enough(table.labels[fold.rows, place])}
     if not names:
-        raise ValueError(f"{label}: expected a corpus with {FEWEST} rows with the label and {FEWEST} without, got none")
+        wanted = f"{FEWEST} rows with the label and {FEWEST} without"
+        raise TooFewComments(f"{label}: expected a corpus with {wanted}, got none")
     design = make_design(table, [], settings.design, jobs=jobs)
     truth = design.table.labels[:, place]
     folds = [fold for fold in folds_of(design.table) if fold.name in names]

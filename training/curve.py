@@ -15,7 +15,7 @@ from training.evaluate import sets_of
 from training.fit import OWN, FitSettings, fit_head
 from training.measures import fast_auc, pairs_in_order
 from training.splits import Table, bucket
-from training.train import TrainSettings
+from training.train import TooFewComments, TrainSettings
 
 GROWING = ("own", "public")
 """Whose comments may grow in number."""
@@ -47,8 +47,13 @@ def learning_curve(
     table : all parts; of ``test``, our own rows and those of `MEASURED` are measured on
     sizes : numbers of comments of the kind that grows and knows the label; one larger than there are means all
     grow : one of `GROWING`; all comments of the other kind are trained on throughout
+
+    Raises `TooFewComments` when there is no comment that could grow in number.
     """
     train, place = table.part("train"), LABELS.index(label)
+    if (_order(train, grow, train.labels[:, place] >= 0) < 0).all():
+        kind = {"own": "comments of our own", "public": "comments of public corpora"}[grow]
+        raise TooFewComments(f"{label}: expected {kind} to train on that know the label, got none")
     design = make_design(train, table.part("tune").texts, settings.design, jobs=jobs)
     measured = _measured(table.part("test"), place)
     features = {

@@ -30,6 +30,7 @@ from training.corpora import (
     load_registry,
     read_corpus,
 )
+from training.outputs import make_folder
 
 _CHUNK = 2**16
 
@@ -78,12 +79,14 @@ def fetch(
     patience : retries, timeouts and size limit
 
     Raises CorpusNotFound before anything is fetched if a name is unknown or a corpus has no stable address and is not
-    there; FetchError if a download fails for good, UpstreamError or CorpusDamaged if what came is not the corpus. An
-    interrupted download goes on where it stopped when called again.
+    there, and InputError if nothing can be written into `directory`; FetchError if a download fails for good,
+    UpstreamError or CorpusDamaged if what came is not the corpus. An interrupted download goes on where it stopped
+    when called again.
     """
     known = load_registry() if registry is None else registry
-    wanted = [(corpus, upstream) for corpus in _named(names, known) if (upstream := _missing(corpus, directory))]
-    directory.mkdir(parents=True, exist_ok=True)
+    named = _named(names, known)
+    make_folder("folder of the corpora", directory)
+    wanted = [(corpus, upstream) for corpus in named if (upstream := _missing(corpus, directory))]
     for corpus, upstream in wanted:
         _fetch_one(corpus, upstream, directory, progress, patience)
 

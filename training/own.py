@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from moderation.text import normalise
-from training.corpora import LABELS, CorpusNotFound, CorpusRowError, Row, expect, is_bit, objects
+from training.corpora import LABELS, CorpusError, CorpusNotFound, CorpusRowError, Row, expect, is_bit, objects
 
 SHINGLE = 6
 """Words in a shingle, for finding near copies among our own comments."""
@@ -34,6 +35,47 @@ class Annotation:
     """How sure the annotator was, in the annotator's own scale."""
     note: str | None = None
     """Why, where the decision was not plain."""
+
+
+class HeldBackError(CorpusError, ValueError):
+    """``held_back.toml`` is wrong; the message names the file, what is allowed and what came."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Cases and voices of our own comments that are never trained on."""
+
+    cases: frozenset[str]
+    """Names of whole cases."""
+    voices: frozenset[str]
+    """Names of whole voices."""
+
+    @classmethod
+    def load(cls, authored: Path) -> HeldBack:
+        """Read ``held_back.toml`` beside the authored comments. Raises CorpusNotFound or HeldBackError."""
+        path = authored / "held_back.toml"
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CorpusNotFound(
+                f"{path}: no such file; to hold nothing back, write cases = [] and voices = []"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise HeldBackError(f"{path}: not TOML: {error}") from error
+        for key in ("cases", "voices"):
+            names = data.get(key)
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise HeldBackError(f"{path}: {key}: expected a list of names, got {names!r}")
+        return cls(frozenset(data["cases"]), frozenset(data["voices"]))
+
+    def unknown(self, rows: Sequence[Row]) -> list[str]:
+        """Return a line for every case and voice that no comment has: a name that is mistyped holds nothing back."""
+        cases = self.cases - {row.case for row in rows}
+        voices = self.voices - {row.source["voice"] for row in rows}
+        named = [*(f"case {name!r}" for name in sorted(cases)), *(f"voice {name!r}" for name in sorted(voices))]
+        return [f"held_back.toml: {name}: no comment has it" for name in named]
 
 
 def _folder_objects(directory: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:

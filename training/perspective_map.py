@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from moderation.errors import InputError
 from moderation.scorer import Scorer
 from training import measures
 from training.corpora import Row
@@ -176,10 +177,25 @@ def write_map(data: Mapping[str, Any], path: Path) -> None:
 BEGIN, END = "<!-- agreement: begin -->", "<!-- agreement: end -->"
 
 
+def check_page(path: Path) -> None:
+    """Raise `InputError` unless `update_page` can be called with this page."""
+    _around(path)
+
+
 def update_page(path: Path, data: Mapping[str, Any]) -> None:
-    """Put the table of agreement between the two marks of a Markdown page."""
-    before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    """Put the table of agreement between the two marks of a Markdown page. Raises `InputError` without the marks."""
+    before, after = _around(path)
+    path.write_text(f"{before}{BEGIN}\n{table(data)}\n{END}{after}", encoding="utf-8")
+
+
+def _around(path: Path) -> tuple[str, str]:
+    """Return what stands before the first mark of a page and after the second."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not mark or not end:
-        raise ValueError(f"{path}: expected the marks {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n{table(data)}\n{END}{after}", encoding="utf-8")
+        raise InputError(f"{path}: expected the marks {BEGIN} and {END}, got a page without them")
+    return before, after

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -25,6 +23,7 @@ from moderation import kernel
 from moderation.markup import plain
 from moderation.text import normalise
 from training.corpora import LABELS, Corpus, Row
+from training.own import HeldBack
 
 SHINGLE = 8
 """Words in a shingle; two texts that share half of their shingles are near copies."""
@@ -33,22 +32,6 @@ NEWS = "NEWS"
 """How the registry marks corpora of reader comments under news stories."""
 
 _NOT_A_LETTER = re.compile(r"[^a-z]+")
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack:
-    """Cases and voices of our own comments that are never trained on."""
-
-    cases: frozenset[str]
-    """Names of whole cases."""
-    voices: frozenset[str]
-    """Names of whole voices."""
-
-    @classmethod
-    def load(cls, authored: Path) -> HeldBack:
-        """Read ``held_back.toml`` beside the authored comments."""
-        data = tomllib.loads((authored / "held_back.toml").read_text(encoding="utf-8"))
-        return cls(frozenset(data["cases"]), frozenset(data["voices"]))
 
 
 @dataclass(frozen=True, slots=True)

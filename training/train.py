@@ -21,16 +21,16 @@ from moderation.scorer import Scorer
 from training.augment import AugmentSettings
 from training.calibrate import BASE_RATES, fit_platt
 from training.card import write_card
-from training.corpora import LABELS, Corpus, read_corpus
+from training.corpora import LABELS, Corpus, CorpusError, read_corpus
 from training.design import DesignSettings, make_design
 from training.evaluate import evaluate, sets_of
 from training.fit import OWN, FitSettings, fit_heads
 from training.goals import GOALS, default_policy, default_thresholds
 from training.measures import operating_point
-from training.own import apply_annotations, read_annotations, read_authored
+from training.own import HeldBack, HeldBackError, apply_annotations, read_annotations, read_authored
 from training.pipeline import BLOCKS, pipeline_of, vocabulary
 from training.sharing import SharingSettings
-from training.splits import HeldBack, Table, assemble
+from training.splits import Table, assemble
 
 LARGEST_WEIGHT = 32_767
 """Weights are kept as 16-bit integers."""
@@ -52,6 +52,12 @@ FEWEST_NEWS = 100
 
 FEWEST_NEWS_AND_OWN = 20
 """News rows, with our own that have the label, of either kind from which on calibration looks at these alone."""
+
+
+class TooFewComments(CorpusError, ValueError):
+    """There are too few comments for what was asked; the message says how many are needed."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,11 @@ class TrainSettings:
         return DesignSettings(self.features, min_rows, self.augment, self.sharing)
 
 
+def usable(registry: Mapping[str, Corpus]) -> list[Corpus]:
+    """Return the corpora that hold English comments, which alone are trained and measured on."""
+    return [corpus for corpus in registry.values() if corpus.language.startswith("en")]
+
+
 def gather(
     registry: Mapping[str, Corpus],
     corpora: Path,
@@ -101,26 +112,41 @@ def gather(
 ) -> Table:
     """Read what may be trained on, and the test rows of all other corpora for measuring, as one table.
 
-    Corpora whose file is not in `corpora` are left out; the caller sees in the table what there was.
+    Corpora whose file is not in `corpora` are left out; the caller sees in the table what there was. Raises
+    `training.corpora.CorpusError` for data that cannot be used, and where there is no comment at all.
     """
-    annotations = read_annotations(datasets / "annotations")
-    groups: list[tuple[Corpus | None, list[Any]]] = [(None, list(read_authored(datasets / "authored")))]
-    for corpus in registry.values():
-        if not corpus.language.startswith("en") or not (corpora / f"{corpus.name}.jsonl.gz").exists():
+    annotations, own = read_annotations(datasets / "annotations"), read_authored(datasets / "authored")
+    held_back = HeldBack.load(datasets / "authored")
+    if unknown := held_back.unknown(own):
+        raise HeldBackError("; ".join(unknown))
+    groups: list[tuple[Corpus | None, list[Any]]] = [(None, own)]
+    for corpus in usable(registry):
+        if not (corpora / corpus.file_name).exists():
             continue
         rows = [row for row in read_corpus(corpus, corpora) if row.text.strip()]
         if corpus.tier not in tiers or corpus.name in without:
             rows = [row for row in rows if row.split == "test"]
         groups.append((corpus, list(apply_annotations(rows, annotations))))
-    return assemble(groups, HeldBack.load(datasets / "authored"), jobs=jobs)
+    if not any(rows for _, rows in groups):
+        raise TooFewComments(f"expected comments in {datasets / 'authored'} or corpora in {corpora}, got neither")
+    return assemble(groups, held_back, jobs=jobs)
 
 
 def fit(
     table: Table, settings: TrainSettings, *, jobs: int = 1, progress: bool = False, cache: Path | None = None
 ) -> Bundle:
-    """Fit features and heads on the ``train`` part, calibrate on ``tune``, and return the model."""
+    """Fit features and heads on the ``train`` part, calibrate on ``tune``, and return the model.
+
+    Raises `TooFewComments` when no label can be learnt.
+    """
     train, tune = table.part("train"), table.part("tune")
     labels = trainable(train, tune)
+    if not labels:
+        raise TooFewComments(
+            f"expected a label that {FEWEST_TO_FIT} comments to train on have and {FEWEST_TO_FIT} lack, and "
+            f"{FEWEST_TO_CALIBRATE} and {FEWEST_TO_CALIBRATE} to calibrate on, got none in {len(train.rows)} and "
+            f"{len(tune.rows)} comments"
+        )
     columns = [LABELS.index(label) for label in labels]
     design = make_design(train, tune.texts, settings.design, jobs=jobs, cache=cache)
     fitted, intercept = fit_heads(

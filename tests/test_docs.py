@@ -109,9 +109,9 @@ def test_every_exit_code_is_mentioned() -> None:
 
 def test_the_figures_are_the_shipped_models() -> None:
     metrics = load_bundle().manifest["metrics"]
-    rows = re.findall(r"^\| `(\w+)`.*?\| ([\d,]+) \|\s*([.\d]*) ?\|\s*([.\d]*) ?\|", README, re.MULTILINE)
-    assert len(rows) >= 8
-    for name, _, incitement, abuse in rows:
+    rows = re.findall(r"^\| `(\w+)`[^|]*\|\s*([.\d]*) ?\|[^|]*\|\s*([.\d]*) ?\|", README, re.MULTILINE)
+    assert len(rows) >= 12
+    for name, incitement, abuse in rows:
         for label, stated in (("incitement", incitement), ("abuse", abuse)):
             if stated:
                 # The manifest keeps four digits, so the last of three may have been rounded twice.

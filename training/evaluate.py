@@ -164,15 +164,26 @@ def measure(
         "curve": _curve(scores, truth),
         "cases": _by_case(scores, truth, [labelled.cases[k] for k in rows], threshold),
         "pairs": measures.pairs_in_order(scores, truth, np.array(labelled.pairs)[known]),
-        "worst": _worst(scores, truth, [labelled.ids[k] for k in rows]),
+        "worst": _worst(scores, truth, [labelled.ids[k] for k in rows], threshold),
     }
 
 
-def _curve(scores: NDArray[np.float64], truth: NDArray[np.int8], points: int = 60) -> list[tuple[float, float]]:
-    """Return recall and precision along the thresholds, thinned to at most `points`."""
+def _curve(scores: NDArray[np.float64], truth: NDArray[np.int8], levels: int = 30) -> list[tuple[float, float]]:
+    """Return recall and precision from the highest threshold down, at up to `levels` recalls that are evenly apart.
+
+    Each recall has two points, its highest and its lowest precision, so that the area below the line is near the
+    average precision also where few rows have the label. The line begins at recall 0 with the first precision that
+    is measured, not with the 1 that scikit-learn adds.
+    """
     precision, recall, _ = precision_recall_curve(truth, scores)
-    chosen = np.unique(np.linspace(0, len(recall) - 1, points).astype(int))
-    return [(round(float(recall[k]), 4), round(float(precision[k]), 4)) for k in chosen]
+    precision, recall = precision[-2::-1], recall[-2::-1]
+    highest = np.flatnonzero(np.diff(recall, prepend=0) > 0)
+    lowest = np.append(highest[1:], len(recall)) - 1
+    reached = recall[highest]
+    kept = np.unique(np.searchsorted(reached, np.linspace(reached[0], 1, levels)))
+    chosen = np.union1d(highest[kept], lowest[kept])
+    points = [(0.0, precision[highest[0]]), *zip(recall[chosen], precision[chosen], strict=True)]
+    return [(round(float(x), 4), round(float(y), 4)) for x, y in points]
 
 
 def _by_case(
@@ -190,12 +201,12 @@ def _by_case(
 
 
 def _worst(
-    scores: NDArray[np.float64], truth: NDArray[np.int8], ids: Sequence[str]
+    scores: NDArray[np.float64], truth: NDArray[np.int8], ids: Sequence[str], threshold: float
 ) -> dict[str, list[tuple[str, float]]]:
-    """Return the ids of the harmful rows with the lowest scores and of the harmless ones with the highest."""
+    """Return the ids on the wrong side of the threshold: of harmful rows the lowest scores, of harmless the highest."""
     order = np.argsort(scores, kind="stable")
-    missed = [k for k in order if truth[k] == 1][:WORST]
-    raised = [k for k in order[::-1] if truth[k] == 0][:WORST]
+    missed = [k for k in order if truth[k] == 1 and scores[k] < threshold][:WORST]
+    raised = [k for k in order[::-1] if truth[k] == 0 and scores[k] >= threshold][:WORST]
     return {
         kind: [(ids[k], round(float(scores[k]), 4)) for k in found]
         for kind, found in (("missed", missed), ("raised", raised))

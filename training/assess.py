@@ -82,7 +82,9 @@ class Assessment:
         }
         results["evaluation"] = evaluate(scorer, sets, thresholds=thresholds, base_rates=results["base_rates"])
         if self.other is not None:
-            results["comparison"] = compare(scorer, Scorer.load(self.other), sets)
+            other = Scorer.load(self.other)
+            results["compared_with"] = other.model_id
+            results["comparison"] = compare(scorer, other, sets)
         if self.rivals:
             results["rivals"] = {
                 name: {"evaluation": evaluate(RivalScorer(name, self.home), sets)} for name in self.rivals
@@ -124,7 +126,23 @@ def text_table(results: Mapping[str, Any]) -> str:
             line += "".join(f"{auc:>22.3f}" if auc is not None else " " * 22 for auc in theirs)
             right, pairs = values["pairs"]
             lines.append(f"{line}{f'{right}/{pairs}':>12}" if pairs else line)
+    if "comparison" in results:
+        lines += ["", *_comparison(results["comparison"], results["model_id"], results["compared_with"], width)]
     return "\n".join(lines)
+
+
+def _comparison(comparison: Mapping[str, Any], this: str, other: str, width: int) -> list[str]:
+    """Return lines with the AUC of both models and the difference, this less the other."""
+    if not comparison:
+        return [f"no label that {other} knows too"]
+    left, right = max(len(this), 8) + 2, max(len(other), 8) + 2
+    lines = [f"{'set':<{width}}{'label':<18}{this:>{left}}{other:>{right}}{'difference':>12}{'95 %':>20}"]
+    for name, labels in comparison.items():
+        for label, values in labels.items():
+            line = f"{name:<{width}}{label:<18}{values['first']:>{left}.3f}{values['second']:>{right}.3f}"
+            interval = f"{values['low']:+.4f} to {values['high']:+.4f}"
+            lines.append(f"{line}{values['difference']:>+12.4f}{interval:>20}")
+    return lines
 
 
 def write_assessment(results: Mapping[str, Any], folder: Path) -> None:

@@ -124,7 +124,7 @@ def evaluate(
     rates = BASE_RATES | dict(base_rates or {})
     out: dict[str, dict[str, Any]] = {}
     for labelled in sets:
-        wanted = [label for label in predictor.labels if label in labelled.truth and _enough(labelled.truth[label])]
+        wanted = [label for label in predictor.labels if label in labelled.truth and enough(labelled.truth[label])]
         if not wanted:
             continue
         scores = predictor.predict_proba(labelled.texts)
@@ -135,8 +135,14 @@ def evaluate(
     return out
 
 
-def _enough(truth: NDArray[np.int8]) -> bool:
-    return min(int((truth == value).sum()) for value in (0, 1)) >= FEWEST
+def enough(truth: NDArray[np.int8]) -> bool:
+    """Tell whether a label is measured on these rows."""
+    return min(counts(truth)) >= FEWEST
+
+
+def counts(truth: NDArray[np.int8]) -> tuple[int, int]:
+    """Return how many rows have the label and how many do not."""
+    return int((truth == 1).sum()), int((truth == 0).sum())
 
 
 def measure(
@@ -233,22 +239,21 @@ def against_perspective(predictor: Predictor, table: Table) -> dict[str, dict[st
 
 
 def compare(first: Predictor, second: Predictor, sets: Sequence[LabelledSet]) -> dict[str, dict[str, Any]]:
-    """Return, per set and label that both know, both AUCs and their difference with a paired bootstrap interval."""
+    """Return, per set and label that both know, both AUCs and the first less the second, with a paired interval."""
     out: dict[str, dict[str, Any]] = {}
     for labelled in sets:
         known_to_both = [label for label in first.labels if label in second.labels and label in labelled.truth]
-        shared = [label for label in known_to_both if _enough(labelled.truth[label])]
+        shared = [label for label in known_to_both if enough(labelled.truth[label])]
         if not shared:
             continue
         one, two = first.predict_proba(labelled.texts), second.predict_proba(labelled.texts)
         for label in shared:
             known = labelled.truth[label] >= 0
             truth = labelled.truth[label][known]
-            before = one[known, first.labels.index(label)]
-            after = two[known, second.labels.index(label)]
+            ours, theirs = one[known, first.labels.index(label)], two[known, second.labels.index(label)]
             out.setdefault(labelled.name, {})[label] = {
-                "first": measures.fast_auc(before, truth),
-                "second": measures.fast_auc(after, truth),
-                **measures.paired_difference(before, after, truth),
+                "first": measures.fast_auc(ours, truth),
+                "second": measures.fast_auc(theirs, truth),
+                **measures.paired_difference(theirs, ours, truth),
             }
     return out

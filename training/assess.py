@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moderation.errors import InputError
-from moderation.formats.rows import Fields, guess_format, open_plain, read_rows
+from moderation.formats.rows import Fields
 from moderation.scorer import Scorer
 from training.bias import identity_table, subgroup_table
 from training.calibrate import BASE_RATES
 from training.corpora import find_corpora, load_registry
-from training.evaluate import NEWS_CORPORA, LabelledSet, against_perspective, compare, evaluate, set_of_rows, sets_of
+from training.evaluate import NEWS_CORPORA, LabelledSet, against_perspective, compare, evaluate, sets_of
 from training.evasion import evasion_table
 from training.goals import default_thresholds
+from training.labelled import nothing_to_measure, read_labelled, remarks
 from training.report import make_report
 from training.rivals import RivalScorer
 from training.train import gather
@@ -56,14 +57,17 @@ class Assessment:
     def of_files(self, files: Sequence[Path], text_field: str | None, id_field: str | None) -> dict[str, Any]:
         """Measure on labelled files; raise `InputError` where none has a usable label.
 
-        A set is called by its file's name, or by the path as given where two files have one name.
+        A set is called by its file's name, or by the path as given where two files have one name. What is left out
+        is said on standard error.
         """
         files, fields = list(dict.fromkeys(files)), Fields(text_field, id_field)
         apart = len({path.stem for path in files}) == len(files)
-        results = self.of_sets([_read(path, fields, path.stem if apart else str(path)) for path in files])
+        found = [read_labelled(path, fields) for path in files]
+        results = self.of_sets([replace(file.rows, name=file.path.stem) if apart else file.rows for file in found])
+        labels = list(results["thresholds"])
         if not results["evaluation"]:
-            named = ", ".join(map(str, files))
-            raise InputError(f"{named}: no label with at least 5 rows of each kind; columns are named like the labels")
+            raise nothing_to_measure(found, labels)
+        sys.stderr.writelines(f"{line}\n" for file in found for line in remarks(file, labels))
         return results
 
     def of_sets(self, sets: Sequence[LabelledSet]) -> dict[str, Any]:
@@ -93,22 +97,11 @@ class Assessment:
         return results
 
 
-def _read(path: Path, fields: Fields, name: str) -> LabelledSet:
-    try:
-        stream = open_plain(path.open("rb", buffering=0))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    with stream:
-        form = guess_format(str(path), stream.peek(1 << 16))
-        rows = list(read_rows(stream, form, fields, name=str(path)))
-    bad = next((row for row in rows if row.error), None)
-    if bad:
-        raise InputError(f"{path}, line {bad.line}: {bad.error}")
-    return set_of_rows(name, rows)
-
-
 def text_table(results: Mapping[str, Any]) -> str:
-    """Return the figures of a result as plain text; the last column says how many minimal pairs are in order."""
+    """Return the figures of a result as plain text; the last column says how many minimal pairs are in order.
+
+    Below stands the comparison with another model, where there is one.
+    """
     rivals: Mapping[str, Any] = results.get("rivals", {})
     evaluation: Mapping[str, Any] = results["evaluation"]
     width = max([26, *map(len, evaluation)]) + 2

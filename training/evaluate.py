@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from moderation.errors import InputError
 from moderation.formats.rows import Row as InputRow
 from training import measures
 from training.calibrate import BASE_RATES
@@ -86,19 +88,57 @@ def _set(name: str, part: Table) -> LabelledSet:
 
 
 def set_of_rows(name: str, rows: Sequence[InputRow]) -> LabelledSet:
-    """Make a set of a site's own labelled file; a field named like a label holds 1, 0 or nothing (unknown)."""
-    kept = [row for row in rows if row.comment is not None]
-    truth = {label: np.array([_sign(row.data.get(label)) for row in kept], np.int8) for label in LABELS}
-    comments = [row.comment for row in kept if row.comment is not None]
-    cases = [str(row.data.get("case") or "") for row in kept]
-    ids, texts = [comment.id for comment in comments], [comment.text for comment in comments]
-    return LabelledSet(name, ids, texts, truth, cases, [str(row.data.get("pair") or "") for row in kept])
+    """Make a set of a site's own labelled rows; a field named like a label holds 1, 0 or nothing (unknown).
+
+    Fields are found by their `bare` names; rows without a text are left out. Raises `InputError`, with line and field,
+    for a label that is not understood and for two fields of one label.
+    """
+    kept = [(row, row.comment) for row in rows if row.comment is not None and row.comment.text.strip()]
+    fields = [{bare(key): value for key, value in row.data.items()} for row, _ in kept]
+    signs = np.array([_signs(f"{name}, line {row.line}", row) for row, _ in kept], np.int8).reshape(-1, len(LABELS))
+    truth = {label: signs[:, column] for column, label in enumerate(LABELS)}
+    ids, texts = [comment.id for _, comment in kept], [comment.text for _, comment in kept]
+    cases, pairs = ([str(data.get(key) or "") for data in fields] for key in ("case", "pair"))
+    return LabelledSet(name, ids, texts, truth, cases, pairs)
 
 
-def _sign(value: Any) -> int:
-    """Read a label as files have it: 1/0, true/false, as numbers or words; anything else is unknown."""
+def bare(field: str) -> str:
+    """Return the name of a field in small letters and without blanks around it."""
+    return field.strip().lower()
+
+
+def _signs(place: str, row: InputRow) -> list[int]:
+    """Return 1, 0 or -1 (unknown) for each of `LABELS`."""
+    found: dict[str, int] = {}
+    for field, value in row.data.items():
+        label = bare(field)
+        if label in found:
+            raise InputError(f"{place}: two fields are named {label!r}; rename one of them")
+        if label in LABELS:
+            sign = _sign(value)
+            if sign is None:
+                raise InputError(f"{place}: {label}: expected {SIGNS}, got {_shown(value)}")
+            found[label] = sign
+    return [found.get(label, -1) for label in LABELS]
+
+
+SIGNS = "1, 0, true, false, yes, no or nothing"
+"""What a label holds in a file."""
+
+
+def _sign(value: Any) -> int | None:
+    """Read a label as files have it: 1/0, true/false, as numbers or words, or nothing (-1); None for anything else."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # a table's empty cell may be NaN in Parquet
+        return -1
     text = str(value).strip().lower()
-    return {"1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}.get(text, -1)
+    return {"": -1, "1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}.get(text)
+
+
+def _shown(value: Any) -> str:
+    """Name a value that is no label; what is long may be a comment's text and is not repeated."""
+    if not isinstance(value, str | int | float):
+        return type(value).__name__
+    return repr(value) if len(str(value)) <= 20 else f"{len(str(value))} characters"
 
 
 def complete(labels: Sequence[str], thresholds: Mapping[str, float] | None) -> dict[str, float]:

@@ -135,8 +135,8 @@ def test_the_text_table_shows_pairs_where_there_are_some() -> None:
 
 def test_compares_two_models() -> None:
     found = compare(WordCounter("now"), WordCounter("burn"), [labelled()])["site"]["incitement"]
-    assert (found["first"], found["second"], found["difference"]) == (0.5, 1.0, 0.5)
-    assert found["low"] > 0
+    assert (found["first"], found["second"], found["difference"]) == (0.5, 1.0, -0.5)
+    assert found["high"] < 0
 
 
 class Links(HTMLParser):

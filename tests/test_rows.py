@@ -95,7 +95,8 @@ def test_a_table_without_the_column(fields: Fields, message: str) -> None:
 
 def test_a_table_with_bad_bytes() -> None:
     rows = read(b"text,n\nok,1\n\xff,2\nend,4\n", "csv")
-    assert (rows[1].error, rows[1].data) == ("not UTF-8", {})
+    hint = "if it is Windows-1252, iconv -f WINDOWS-1252 -t UTF-8 makes it so"
+    assert (rows[1].error, rows[1].data) == (f"not UTF-8; {hint}", {})
     assert texts(rows) == ["ok", None, "end"]
 
 
@@ -274,7 +275,7 @@ def test_an_unreadable_header_is_named_by_its_line() -> None:
 @pytest.mark.parametrize(("blank", "line"), [(b"", 1), (b"\n\n", 3)])
 @pytest.mark.parametrize("header", [b"id,text,Gr\xf6sse", b"id,Gr\xf6sse"])
 def test_a_header_that_is_not_utf_8_is_refused(header: bytes, blank: bytes, line: int) -> None:
-    with pytest.raises(InputError, match=f"in, line {line}: the header is not readable: expected UTF-8"):
+    with pytest.raises(InputError, match=f"in, line {line}: the header is not readable: expected UTF-8; .*iconv"):
         read(blank + header + b"\n1,hello,3\n", "csv")
 
 

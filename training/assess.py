@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moderation.errors import InputError
-from moderation.formats.rows import Fields, guess_format, open_plain, read_rows
+from moderation.formats.rows import Fields
 from moderation.scorer import Scorer
 from training.bias import identity_table, subgroup_table
 from training.calibrate import BASE_RATES
 from training.corpora import find_corpora, load_registry
-from training.evaluate import NEWS_CORPORA, LabelledSet, against_perspective, compare, evaluate, set_of_rows, sets_of
+from training.evaluate import NEWS_CORPORA, LabelledSet, against_perspective, compare, evaluate, sets_of
 from training.evasion import evasion_table
 from training.goals import default_thresholds
+from training.labelled import nothing_to_measure, read_labelled, remarks
 from training.report import make_report
 from training.rivals import RivalScorer
 from training.train import gather
@@ -56,14 +57,17 @@ class Assessment:
     def of_files(self, files: Sequence[Path], text_field: str | None, id_field: str | None) -> dict[str, Any]:
         """Measure on labelled files; raise `InputError` where none has a usable label.
 
-        A set is called by its file's name, or by the path as given where two files have one name.
+        A set is called by its file's name, or by the path as given where two files have one name. What is left out
+        is said on standard error.
         """
         files, fields = list(dict.fromkeys(files)), Fields(text_field, id_field)
         apart = len({path.stem for path in files}) == len(files)
-        results = self.of_sets([_read(path, fields, path.stem if apart else str(path)) for path in files])
+        found = [read_labelled(path, fields) for path in files]
+        results = self.of_sets([replace(file.rows, name=file.path.stem) if apart else file.rows for file in found])
+        labels = list(results["thresholds"])
         if not results["evaluation"]:
-            named = ", ".join(map(str, files))
-            raise InputError(f"{named}: no label with at least 5 rows of each kind; columns are named like the labels")
+            raise nothing_to_measure(found, labels)
+        sys.stderr.writelines(f"{line}\n" for file in found for line in remarks(file, labels))
         return results
 
     def of_sets(self, sets: Sequence[LabelledSet]) -> dict[str, Any]:
@@ -82,7 +86,9 @@ class Assessment:
         }
         results["evaluation"] = evaluate(scorer, sets, thresholds=thresholds, base_rates=results["base_rates"])
         if self.other is not None:
-            results["comparison"] = compare(scorer, Scorer.load(self.other), sets)
+            other = Scorer.load(self.other)
+            results["compared_with"] = other.model_id
+            results["comparison"] = compare(scorer, other, sets)
         if self.rivals:
             results["rivals"] = {
                 name: {"evaluation": evaluate(RivalScorer(name, self.home), sets)} for name in self.rivals
@@ -91,22 +97,11 @@ class Assessment:
         return results
 
 
-def _read(path: Path, fields: Fields, name: str) -> LabelledSet:
-    try:
-        stream = open_plain(path.open("rb", buffering=0))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    with stream:
-        form = guess_format(str(path), stream.peek(1 << 16))
-        rows = list(read_rows(stream, form, fields, name=str(path)))
-    bad = next((row for row in rows if row.error), None)
-    if bad:
-        raise InputError(f"{path}, line {bad.line}: {bad.error}")
-    return set_of_rows(name, rows)
-
-
 def text_table(results: Mapping[str, Any]) -> str:
-    """Return the figures of a result as plain text; the last column says how many minimal pairs are in order."""
+    """Return the figures of a result as plain text; the last column says how many minimal pairs are in order.
+
+    Below stands the comparison with another model, where there is one.
+    """
     rivals: Mapping[str, Any] = results.get("rivals", {})
     evaluation: Mapping[str, Any] = results["evaluation"]
     width = max([26, *map(len, evaluation)]) + 2
@@ -124,7 +119,23 @@ def text_table(results: Mapping[str, Any]) -> str:
             line += "".join(f"{auc:>22.3f}" if auc is not None else " " * 22 for auc in theirs)
             right, pairs = values["pairs"]
             lines.append(f"{line}{f'{right}/{pairs}':>12}" if pairs else line)
+    if "comparison" in results:
+        lines += ["", *_comparison(results["comparison"], results["model_id"], results["compared_with"], width)]
     return "\n".join(lines)
+
+
+def _comparison(comparison: Mapping[str, Any], this: str, other: str, width: int) -> list[str]:
+    """Return lines with the AUC of both models and the difference, this less the other."""
+    if not comparison:
+        return [f"no label that {other} knows too"]
+    left, right = max(len(this), 8) + 2, max(len(other), 8) + 2
+    lines = [f"{'set':<{width}}{'label':<18}{this:>{left}}{other:>{right}}{'difference':>12}{'95 %':>20}"]
+    for name, labels in comparison.items():
+        for label, values in labels.items():
+            line = f"{name:<{width}}{label:<18}{values['first']:>{left}.3f}{values['second']:>{right}.3f}"
+            interval = f"{values['low']:+.4f} to {values['high']:+.4f}"
+            lines.append(f"{line}{values['difference']:>+12.4f}{interval:>20}")
+    return lines
 
 
 def write_assessment(results: Mapping[str, Any], folder: Path) -> None:

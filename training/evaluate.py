@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from moderation.errors import InputError
 from moderation.formats.rows import Row as InputRow
 from training import measures
 from training.calibrate import BASE_RATES
@@ -86,19 +88,57 @@ def _set(name: str, part: Table) -> LabelledSet:
 
 
 def set_of_rows(name: str, rows: Sequence[InputRow]) -> LabelledSet:
-    """Make a set of a site's own labelled file; a field named like a label holds 1, 0 or nothing (unknown)."""
-    kept = [row for row in rows if row.comment is not None]
-    truth = {label: np.array([_sign(row.data.get(label)) for row in kept], np.int8) for label in LABELS}
-    comments = [row.comment for row in kept if row.comment is not None]
-    cases = [str(row.data.get("case") or "") for row in kept]
-    ids, texts = [comment.id for comment in comments], [comment.text for comment in comments]
-    return LabelledSet(name, ids, texts, truth, cases, [str(row.data.get("pair") or "") for row in kept])
+    """Make a set of a site's own labelled rows; a field named like a label holds 1, 0 or nothing (unknown).
+
+    Fields are found by their `bare` names; rows without a text are left out. Raises `InputError`, with line and field,
+    for a label that is not understood and for two fields of one label.
+    """
+    kept = [(row, row.comment) for row in rows if row.comment is not None and row.comment.text.strip()]
+    fields = [{bare(key): value for key, value in row.data.items()} for row, _ in kept]
+    signs = np.array([_signs(f"{name}, line {row.line}", row) for row, _ in kept], np.int8).reshape(-1, len(LABELS))
+    truth = {label: signs[:, column] for column, label in enumerate(LABELS)}
+    ids, texts = [comment.id for _, comment in kept], [comment.text for _, comment in kept]
+    cases, pairs = ([str(data.get(key) or "") for data in fields] for key in ("case", "pair"))
+    return LabelledSet(name, ids, texts, truth, cases, pairs)
 
 
-def _sign(value: Any) -> int:
-    """Read a label as files have it: 1/0, true/false, as numbers or words; anything else is unknown."""
+def bare(field: str) -> str:
+    """Return the name of a field in small letters and without blanks around it."""
+    return field.strip().lower()
+
+
+def _signs(place: str, row: InputRow) -> list[int]:
+    """Return 1, 0 or -1 (unknown) for each of `LABELS`."""
+    found: dict[str, int] = {}
+    for field, value in row.data.items():
+        label = bare(field)
+        if label in found:
+            raise InputError(f"{place}: two fields are named {label!r}; rename one of them")
+        if label in LABELS:
+            sign = _sign(value)
+            if sign is None:
+                raise InputError(f"{place}: {label}: expected {SIGNS}, got {_shown(value)}")
+            found[label] = sign
+    return [found.get(label, -1) for label in LABELS]
+
+
+SIGNS = "1, 0, true, false, yes, no or nothing"
+"""What a label holds in a file."""
+
+
+def _sign(value: Any) -> int | None:
+    """Read a label as files have it: 1/0, true/false, as numbers or words, or nothing (-1); None for anything else."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # a table's empty cell may be NaN in Parquet
+        return -1
     text = str(value).strip().lower()
-    return {"1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}.get(text, -1)
+    return {"": -1, "1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}.get(text)
+
+
+def _shown(value: Any) -> str:
+    """Name a value that is no label; what is long may be a comment's text and is not repeated."""
+    if not isinstance(value, str | int | float):
+        return type(value).__name__
+    return repr(value) if len(str(value)) <= 20 else f"{len(str(value))} characters"
 
 
 def complete(labels: Sequence[str], thresholds: Mapping[str, float] | None) -> dict[str, float]:
@@ -124,7 +164,7 @@ def evaluate(
     rates = BASE_RATES | dict(base_rates or {})
     out: dict[str, dict[str, Any]] = {}
     for labelled in sets:
-        wanted = [label for label in predictor.labels if label in labelled.truth and _enough(labelled.truth[label])]
+        wanted = [label for label in predictor.labels if label in labelled.truth and enough(labelled.truth[label])]
         if not wanted:
             continue
         scores = predictor.predict_proba(labelled.texts)
@@ -135,8 +175,14 @@ def evaluate(
     return out
 
 
-def _enough(truth: NDArray[np.int8]) -> bool:
-    return min(int((truth == value).sum()) for value in (0, 1)) >= FEWEST
+def enough(truth: NDArray[np.int8]) -> bool:
+    """Tell whether a label is measured on these rows."""
+    return min(counts(truth)) >= FEWEST
+
+
+def counts(truth: NDArray[np.int8]) -> tuple[int, int]:
+    """Return how many rows have the label and how many do not."""
+    return int((truth == 1).sum()), int((truth == 0).sum())
 
 
 def measure(
@@ -164,15 +210,26 @@ def measure(
         "curve": _curve(scores, truth),
         "cases": _by_case(scores, truth, [labelled.cases[k] for k in rows], threshold),
         "pairs": measures.pairs_in_order(scores, truth, np.array(labelled.pairs)[known]),
-        "worst": _worst(scores, truth, [labelled.ids[k] for k in rows]),
+        "worst": _worst(scores, truth, [labelled.ids[k] for k in rows], threshold),
     }
 
 
-def _curve(scores: NDArray[np.float64], truth: NDArray[np.int8], points: int = 60) -> list[tuple[float, float]]:
-    """Return recall and precision along the thresholds, thinned to at most `points`."""
+def _curve(scores: NDArray[np.float64], truth: NDArray[np.int8], levels: int = 30) -> list[tuple[float, float]]:
+    """Return recall and precision from the highest threshold down, at up to `levels` recalls that are evenly apart.
+
+    Each recall has two points, its highest and its lowest precision, so that the area below the line is near the
+    average precision also where few rows have the label. The line begins at recall 0 with the first precision that
+    is measured, not with the 1 that scikit-learn adds.
+    """
     precision, recall, _ = precision_recall_curve(truth, scores)
-    chosen = np.unique(np.linspace(0, len(recall) - 1, points).astype(int))
-    return [(round(float(recall[k]), 4), round(float(precision[k]), 4)) for k in chosen]
+    precision, recall = precision[-2::-1], recall[-2::-1]
+    highest = np.flatnonzero(np.diff(recall, prepend=0) > 0)
+    lowest = np.append(highest[1:], len(recall)) - 1
+    reached = recall[highest]
+    kept = np.unique(np.searchsorted(reached, np.linspace(reached[0], 1, levels)))
+    chosen = np.union1d(highest[kept], lowest[kept])
+    points = [(0.0, precision[highest[0]]), *zip(recall[chosen], precision[chosen], strict=True)]
+    return [(round(float(x), 4), round(float(y), 4)) for x, y in points]
 
 
 def _by_case(
@@ -190,12 +247,12 @@ def _by_case(
 
 
 def _worst(
-    scores: NDArray[np.float64], truth: NDArray[np.int8], ids: Sequence[str]
+    scores: NDArray[np.float64], truth: NDArray[np.int8], ids: Sequence[str], threshold: float
 ) -> dict[str, list[tuple[str, float]]]:
-    """Return the ids of the harmful rows with the lowest scores and of the harmless ones with the highest."""
+    """Return the ids on the wrong side of the threshold: of harmful rows the lowest scores, of harmless the highest."""
     order = np.argsort(scores, kind="stable")
-    missed = [k for k in order if truth[k] == 1][:WORST]
-    raised = [k for k in order[::-1] if truth[k] == 0][:WORST]
+    missed = [k for k in order if truth[k] == 1 and scores[k] < threshold][:WORST]
+    raised = [k for k in order[::-1] if truth[k] == 0 and scores[k] >= threshold][:WORST]
     return {
         kind: [(ids[k], round(float(scores[k]), 4)) for k in found]
         for kind, found in (("missed", missed), ("raised", raised))
@@ -222,22 +279,21 @@ def against_perspective(predictor: Predictor, table: Table) -> dict[str, dict[st
 
 
 def compare(first: Predictor, second: Predictor, sets: Sequence[LabelledSet]) -> dict[str, dict[str, Any]]:
-    """Return, per set and label that both know, both AUCs and their difference with a paired bootstrap interval."""
+    """Return, per set and label that both know, both AUCs and the first less the second, with a paired interval."""
     out: dict[str, dict[str, Any]] = {}
     for labelled in sets:
         known_to_both = [label for label in first.labels if label in second.labels and label in labelled.truth]
-        shared = [label for label in known_to_both if _enough(labelled.truth[label])]
+        shared = [label for label in known_to_both if enough(labelled.truth[label])]
         if not shared:
             continue
         one, two = first.predict_proba(labelled.texts), second.predict_proba(labelled.texts)
         for label in shared:
             known = labelled.truth[label] >= 0
             truth = labelled.truth[label][known]
-            before = one[known, first.labels.index(label)]
-            after = two[known, second.labels.index(label)]
+            ours, theirs = one[known, first.labels.index(label)], two[known, second.labels.index(label)]
             out.setdefault(labelled.name, {})[label] = {
-                "first": measures.fast_auc(before, truth),
-                "second": measures.fast_auc(after, truth),
-                **measures.paired_difference(before, after, truth),
+                "first": measures.fast_auc(ours, truth),
+                "second": measures.fast_auc(theirs, truth),
+                **measures.paired_difference(theirs, ours, truth),
             }
     return out

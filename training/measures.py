@@ -198,7 +198,7 @@ def pairs_in_order(scores: Scores, truth: Truth, pair: NDArray[np.str_]) -> tupl
 
 
 def paired_difference(first: Scores, second: Scores, truth: Truth, *, seed: int = 0) -> dict[str, float]:
-    """Return the difference in AUC of two models on the same rows, with a 95 % interval by paired bootstrap."""
+    """Return the second model's AUC less the first's on the same rows, with a 95 % interval by paired bootstrap."""
     low, high = bootstrap(
         lambda rows: fast_auc(second[rows], truth[rows]) - fast_auc(first[rows], truth[rows]), truth, seed=seed
     )

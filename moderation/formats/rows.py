@@ -35,6 +35,8 @@ LONGEST_LINE = 16 << 20
 BLOCK = 1 << 20
 """Bytes of a block of lines that is read at once."""
 
+_FROM_1252 = "if it is Windows-1252, iconv -f WINDOWS-1252 -t UTF-8 makes it so"
+
 _COLUMN = re.compile(r"[\w.-]{1,40}")
 
 
@@ -206,7 +208,7 @@ def _table_rows(stream: io.BufferedReader, form: Format, fields: Fields, name: s
         elif header:
             yield _table_row(line, header, values, fields)
         elif not is_utf_8(values):
-            raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8")
+            raise InputError(f"{name}, line {line}: the header is not readable: expected UTF-8; {_FROM_1252}")
         else:
             header = named(values)
             fields = _columns(header, fields, name)
@@ -237,7 +239,7 @@ def _known(header: Sequence[str], option: str) -> str:
 
 def _table_row(line: int, header: Sequence[str], values: Sequence[str], fields: Fields) -> Row:
     if not is_utf_8(values):
-        return Row(line, error="not UTF-8")
+        return Row(line, error=f"not UTF-8; {_FROM_1252}")
     data = dict(zip(header, values, strict=False))
     if len(values) != len(header):
         return Row(line, data, error=f"expected {len(header)} columns, got {len(values)}")

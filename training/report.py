@@ -27,7 +27,7 @@ nav p { margin: 0; font-weight: bold; } h2 { margin: 2.5rem 0 .5rem; line-height
 .scroll { overflow-x: auto; margin: 1rem 0; } .beside { display: flex; flex-wrap: wrap; gap: 0 2rem; }
 .beside > * { max-width: 100%; margin: .5rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--rule); overflow-wrap: normal; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid var(--rule); overflow-wrap: normal; }
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; } tbody th { font-weight: normal; }
 tbody td { white-space: nowrap; }
 tr > :first-child { text-align: left; position: sticky; left: 0; background: var(--paper); max-width: 22rem;
@@ -44,6 +44,7 @@ svg { display: block; max-width: 100%; height: auto; font-size: 12px; fill: curr
 .axis, .by-chance, .line { fill: none; stroke: currentColor; } .by-chance { stroke-dasharray: 2 3; stroke-width: 1.5; }
 .line { stroke: var(--line); stroke-width: 2; } .bar { fill: var(--fill); fill-opacity: .4; stroke: var(--fill); }
 .dot { fill: var(--line); fill-opacity: .4; stroke: var(--line); }
+@media (min-width: 40rem) { tr > :first-child { white-space: nowrap; max-width: none; } }
 @media (max-width: 40rem) { table { font-size: .9rem; } th, td { padding: .25rem .45rem; }
   tr > :first-child { max-width: 38vw; } nav ul { columns: 9rem; } }
 """

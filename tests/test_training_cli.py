@@ -64,7 +64,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     ("library", "arguments"),
     [
         ("sklearn", ["train", "-r", "R"]),
-        ("matplotlib", ["evaluate", "-o", "R"]),
+        ("sklearn", ["evaluate", "-o", "R"]),
         ("joblib", ["crossval"]),
         ("tqdm", ["curve"]),
         ("scipy", ["perspective-map"]),

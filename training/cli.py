@@ -17,7 +17,7 @@ from moderation.errors import InputError, MissingExtra, ModerationError
 if TYPE_CHECKING:
     from training.corpora import Corpus
 
-LIBRARIES = ("sklearn", "scipy", "joblib", "matplotlib", "tqdm")
+LIBRARIES = ("sklearn", "scipy", "joblib", "tqdm")
 """What the extra ``training`` brings, by the names they are imported by."""
 
 app = typer.Typer(

@@ -436,7 +436,7 @@ def test_a_page_without_a_thread(data: str, message: str) -> None:
 
 def test_html_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "selectolax.lexbor", None)
-    with pytest.raises(MissingExtra, match=r"pip install '\.\[pages\]' in a clone"):
+    with pytest.raises(MissingExtra, match=r"pip install -e '\.\[pages\]' in a clone"):
         read(linked(comment("a")))
     assert texts(read(THREAD)) == ["Text."]
 

@@ -74,7 +74,7 @@ def test_without_the_extra_a_command_says_what_to_install(library: str, argument
     program = f"import sys; sys.modules['{library}'] = None\nfrom training.cli import main; main()"
     line = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(line, cwd=tmp_path, env=BARE, capture_output=True, text=True, timeout=60)
-    assert done.stderr == f"error: training and measuring need {library}: pip install '.[training]' in a clone\n"
+    assert done.stderr == f"error: training and measuring need {library}: pip install -e '.[training]' in a clone\n"
     assert done.returncode == 4
 
 

@@ -56,7 +56,7 @@ def _check_extra() -> None:
     """Raise `MissingExtra` where the libraries for training are not there."""
     for name in LIBRARIES:
         if find_spec(name) is None:
-            raise MissingExtra(f"training and measuring need {name}: pip install '.[training]' in a clone")
+            raise MissingExtra(f"training and measuring need {name}: pip install -e '.[training]' in a clone")
 
 
 def _corpora_in(named: Path | None, registry: Mapping[str, Corpus]) -> Path:

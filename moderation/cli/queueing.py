@@ -70,7 +70,7 @@ def _check_extra() -> None:
     try:
         import moderation.queue  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the queue needs {error.name}: pip install '.[queue]' in a clone") from None
+        raise MissingExtra(f"the queue needs {error.name}: pip install -e '.[queue]' in a clone") from None
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def serve(
         from moderation.server.run import ServeOptions, is_loopback, run
         from moderation.server.settings import Settings
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the server needs {error.name}: pip install '.[server]' in a clone") from error
+        raise MissingExtra(f"the server needs {error.name}: pip install -e '.[server]' in a clone") from error
 
     if feedback_text and feedback is None:
         raise InputError("--feedback-text: expected --feedback FILE with it")
@@ -171,7 +171,7 @@ def _queue(
         from moderation.server.moderators import QueueOptions, prepare
     except ModuleNotFoundError as error:
         if wanted or demo or shows[1]:
-            raise MissingExtra(f"the queue needs {error.name}: pip install '.[queue]' in a clone") from error
+            raise MissingExtra(f"the queue needs {error.name}: pip install -e '.[queue]' in a clone") from error
         yield None, ""
         return
     with tempfile.TemporaryDirectory(prefix="moderation-demo-") as folder:

@@ -54,7 +54,7 @@ def read_markup(page: str, name: str) -> Markup:
     try:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError as error:
-        raise MissingExtra("reading HTML pages needs the extra: pip install '.[pages]' in a clone") from error
+        raise MissingExtra("reading HTML pages needs the extra: pip install -e '.[pages]' in a clone") from error
     if parser_work(page) > MOST_WORK:
         raise PageError(f"{name}: looked for a page of common depth; found tags too deep or too many to read in time")
     tree = LexborHTMLParser(page)

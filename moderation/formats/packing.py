@@ -88,7 +88,7 @@ def _zstandard() -> Any:
     try:
         import zstandard
     except ImportError as error:
-        raise MissingExtra("zstd files need a library: pip install '.[zstd]' in a clone") from error
+        raise MissingExtra("zstd files need a library: pip install -e '.[zstd]' in a clone") from error
     return zstandard
 
 

@@ -26,7 +26,7 @@ def _arrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtra("Parquet files need a library: pip install '.[parquet]' in a clone") from error
+        raise MissingExtra("Parquet files need a library: pip install -e '.[parquet]' in a clone") from error
     return pyarrow, pyarrow.parquet
 
 

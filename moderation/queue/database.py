@@ -188,7 +188,7 @@ def _engine(where: Path | str) -> Engine:
     except (ArgumentError, NoSuchModuleError):
         raise InputError("database: expected a path, sqlite:///PATH or postgresql://USER@HOST/NAME") from None
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"PostgreSQL needs {error.name}: pip install '.[postgres]' in a clone") from None
+        raise MissingExtra(f"PostgreSQL needs {error.name}: pip install -e '.[postgres]' in a clone") from None
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -268,7 +268,7 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> N
     )
     done = run("--port", "0", env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 4
-    assert done.stderr == "error: the server needs starlette: pip install '.[server]' in a clone\n"
+    assert done.stderr == "error: the server needs starlette: pip install -e '.[server]' in a clone\n"
 
 
 def test_a_hangup_brings_in_a_new_policy_without_a_gap(tmp_path: Path) -> None:

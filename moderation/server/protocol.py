@@ -16,6 +16,10 @@ MAX_HEAD = 32 << 10
 MAX_HEADERS = 100
 """Header lines of a request."""
 
+LINGER = 1.0
+"""Seconds in which a server that ends still takes a request on an open connection: it may be on its way already
+(nginx has the same as ``keepalive_min_timeout``)."""
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 431 to floods of headers and 408 to those that never end, and closes the connection."""
@@ -27,6 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_lines = 0
         self._too_large = False
+        self._ending = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -77,6 +82,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._too_large = True
             raise ValueError("too long a head")
         super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser did not accept."""
@@ -84,6 +91,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(431)
         else:
             super().send_400_response(msg)
+
+    def shutdown(self) -> None:
+        """Answer what was begun and what comes in the next moment, then close."""
+        self._ending = True
+        if self._waits():
+            self.loop.call_later(LINGER, self._close_waiting)
+        elif self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _waits(self) -> bool:
+        return not self._in_head and (self.cycle is None or self.cycle.response_complete)
+
+    def _close_waiting(self) -> None:
+        if self._waits():
+            self.transport.close()
 
     def _refuse(self, status: int) -> None:
         self._disarm()

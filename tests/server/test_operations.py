@@ -170,6 +170,30 @@ def test_a_server_of_one_process_ends_in_order(tmp_path: Path, sign: signal.Sign
             socket.create_connection(("127.0.0.1", server.port), timeout=1)
 
 
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_a_request_that_was_on_its_way_at_the_end_is_answered(tmp_path: Path, asked_before: bool) -> None:
+    """On a connection that is open already, new or kept alive, with its first bytes sent or not; and silence is closed."""
+    with serving(tmp_path) as server, contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        asking, halfway, silent = (stack.enter_context(socket.create_connection(address, 20)) for _ in range(3))
+        if asked_before:
+            for connection in (asking, halfway, silent):
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert connection.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+        halfway.sendall(b"GET /health HTTP")
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.4)
+        asking.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        halfway.sendall(b"/1.1\r\nHost: x\r\n\r\n")
+        for connection in (asking, halfway):
+            answer = connection.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert b"connection: close" in answer
+        assert silent.recv(1) == b""
+        assert server.process.wait(20) == 0
+
+
 def test_a_server_that_was_told_to_outlive_its_terminal_does(tmp_path: Path) -> None:
     """As `nohup` tells it: with the signal ignored from the start."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -177,6 +177,7 @@ def test_trouble_is_told_once_and_until_it_is_over(empty: Site, enter: Enter) ->
     page = ready(empty, enter)
     page.route("**/decide", lambda route: route.abort())
     for _ in range(3):
+        expect(page.locator(f"#stage {BOUND}")).to_be_visible()  # the next comments may still be on their way
         page.keyboard.press("a")
     expect(page.locator(NO_CONNECTION)).to_be_visible()
     page.wait_for_timeout(2_500)

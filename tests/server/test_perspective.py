@@ -403,47 +403,6 @@ def test_cors_is_opt_in(server: Server, keyed: Server) -> None:
     assert "access-control-allow-origin" not in without.headers
 
 
-@pytest.mark.parametrize(
-    ("mask", "kept"),
-    [
-        ("languages", {"languages": ["en"]}),
-        ("attributeScores/TOXICITY/summaryScore/type,languages", None),
-        ("attributeScores(TOXICITY/summaryScore/type),languages", None),
-        ("attributeScores(TOXICITY(summaryScore(type))),languages", None),
-        ("attributeScores/*/summaryScore/type, languages", None),
-        ("nothing/like/this", {}),
-        ("/".join("a" * 4_000), {}),
-        ("attributeScores/INSULT", {"attributeScores": {}}),
-    ],
-)
-def test_a_part_of_the_answer_can_be_asked_for(server: Server, mask: str, kept: Any) -> None:
-    if kept is None:
-        kept = {"attributeScores": {"TOXICITY": {"summaryScore": {"type": "PROBABILITY"}}}, "languages": ["en"]}
-    answer = server.client.post("/v1alpha1/comments:analyze", params={"key": "k", "fields": mask}, json=BASE)
-    assert answer.json() == kept
-
-
-@pytest.mark.parametrize("mask", ["", "*", "attributeScores,*", "languages,detectedLanguages,attributeScores,x/y"])
-def test_all_of_the_answer_can_be_asked_for(server: Server, mask: str) -> None:
-    answer = server.client.post("/v1alpha1/comments:analyze", params={"key": "k", "fields": mask}, json=BASE)
-    assert answer.json() == post(server, BASE).json()
-
-
-def test_lists_are_looked_into(server: Server) -> None:
-    mask = {"fields": "attributeScores(TOXICITY(spanScores/begin))"}
-    answer = post(server, BASE | {"spanAnnotations": True}, params=mask).json()
-    assert answer == {"attributeScores": {"TOXICITY": {"spanScores": [{"begin": 0}, {"begin": 32}]}}}
-
-
-@pytest.mark.parametrize(
-    "mask", ["a(", "a)", "a/", "/a", ",", "a,", "a(b", "a()", "a(b))", "a(b)c", "(" * 9_000, "a(" * 4_000]
-)
-def test_a_selection_that_cannot_be_read_is_refused(server: Server, mask: str) -> None:
-    error = error_of(post(server, BASE, params={"fields": mask}))
-    assert error["message"] == f"Invalid field selection {mask[:100]}"
-    assert error["details"][0]["errorType"] == "INVALID_REQUEST"
-
-
 def test_queries_that_mean_nothing_here_are_ignored(server: Server) -> None:
     """JSON is all that we give: no padding that a page could run, no protocol buffers."""
     query = {"callback": "alert", "alt": "proto", "prettyPrint": "true", "$.xgafv": "1", "quotaUser": "q"}

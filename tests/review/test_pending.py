@@ -190,12 +190,16 @@ def test_trouble_is_told_once_and_until_it_is_over(empty: Site, enter: Enter) ->
 def test_who_signed_in_again_is_not_called_signed_out(empty: Site, enter: Enter) -> None:
     empty.put(*many(6))
     page = ready(empty, enter)
+    page.clock.install()
+    page.reload()
+    page.wait_for_load_state("networkidle")
     empty.store.people.set_role("ada", "moderator")  # ends the session
     page.keyboard.press("a")
     out = page.locator(".toast:has-text('You are signed out')")
     expect(out).to_be_visible()
     sign_in(page, "bob")
-    page.wait_for_timeout(22_000)  # the page asks for its counts meanwhile
+    with page.expect_response("**/counts*"):
+        page.clock.run_for(22_000)
     expect(out).to_be_visible()
     sign_in(page, "ada")
     page.evaluate("() => { dispatchEvent(new Event('focus')); }")  # as when one comes back to the tab

@@ -77,12 +77,16 @@ def test_a_decided_comment_that_is_edited_comes_back(empty: Site, enter: Enter) 
 def test_a_comment_that_a_colleague_gave_back_comes_again(empty: Site, enter: Enter) -> None:
     empty.put(*many(1))
     page = enter(empty)
+    page.clock.install()
+    page.reload()
     page.wait_for_load_state("networkidle")
     empty.store.desk.release("ada")
     empty.store.desk.take("bob", 1)
     decide(page)
     expect(page.locator("#stage .empty")).to_be_visible()
     empty.store.desk.release("bob")
+    with page.expect_response("**/work/cards*"):
+        page.clock.run_for(16_000)
     expect(page.locator(f"#stage {BOUND}")).to_be_visible()
     decide(page)
     assert [past.comment_ref for past in empty.store.listing.decisions("ada")] == [1]
@@ -240,11 +244,15 @@ def test_leaving_does_not_take_from_another_tab(empty: Site, enter: Enter) -> No
 
 def test_who_is_signed_out_is_told(empty: Site, enter: Enter) -> None:
     page = enter(empty)
+    page.clock.install()
+    page.reload()
     expect(page.locator("#stage .empty h2")).to_have_text("Nothing is waiting")
     page.route("**/work/cards*", lambda route: route.abort())
+    page.clock.run_for(16_000)
     expect(page.locator("#stage .empty h2")).to_have_text("The queue does not answer")
     page.unroute("**/work/cards*")
     empty.store.people.set_role("ada", "moderator")
+    page.clock.run_for(16_000)
     expect(page.locator("#stage .empty h2")).to_have_text("You are signed out")
     expect(page.locator(".toast.bad")).to_contain_text("You are signed out")
     page.click(".toast.bad a")
@@ -272,10 +280,12 @@ def test_who_is_not_there_claims_nothing(empty: Site, enter: Enter) -> None:
     page = enter(empty)
     page.add_init_script("let away = true; Object.defineProperty(document, 'hidden', { get: () => away });"
                          "addEventListener('back', () => { away = false; });")  # fmt: skip
+    page.clock.install()
     page.reload()
     page.wait_for_load_state("networkidle")
     empty.put(*many(2))
-    page.wait_for_timeout(17_000)
+    page.clock.run_for(70_000)  # longer than any of the page's periods
+    page.wait_for_timeout(500)
     assert claims(empty) == {}
     page.evaluate("() => { dispatchEvent(new Event('back')); document.dispatchEvent(new Event('visibilitychange')); }")
     expect(page.locator(f"#stage {BOUND}")).to_be_visible()

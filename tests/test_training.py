@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import replace
@@ -93,6 +94,12 @@ def test_repeats_are_merged_and_contradictions_unknown() -> None:
         "Same words": -1,
         "Other words": 1,
     }
+
+
+@pytest.mark.parametrize("labels", [*itertools.permutations((0, 1, 1)), *itertools.permutations((0, 1, None))])
+def test_a_contradiction_among_many_copies_is_not_forgotten(labels: tuple[int | None, ...]) -> None:
+    groups = [(corpus(f"c{k}"), [row(f"c{k}", "Same words", abuse=label)]) for k, label in enumerate(labels)]
+    assert assemble(groups, NONE_HELD).labels[:, LABELS.index("abuse")].tolist() == [-1]
 
 
 def test_whole_cases_and_voices_are_held_back_with_their_pairs() -> None:

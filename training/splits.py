@@ -139,26 +139,23 @@ def _without_repeats(
     tested = [place for place, part in enumerate(parts) if part == "test"]
     taken = {copy_key(texts[place]) for place in tested}
     shingles = {shingle for place in tested for shingle in _shingles(texts[place])}
-    kept: dict[str, int] = {}
-    merged: dict[int, NDArray[np.int8]] = {place: labels[place] for place in tested}
+    copies: dict[str, list[int]] = {}
     for place, part in enumerate(parts):
         key = copy_key(texts[place])
-        if part == "test" or not texts[place] or key in taken or _mostly_in(texts[place], shingles):
-            continue
-        if key in kept:
-            merged[kept[key]] = _agree(merged[kept[key]], labels[place])
-        else:
-            kept[key] = place
-            merged[place] = labels[place]
-    places = sorted(merged)
-    return places, np.array([merged[place] for place in places], dtype=np.int8).reshape(-1, labels.shape[1])
+        if part != "test" and texts[place] and key not in taken and not _mostly_in(texts[place], shingles):
+            copies.setdefault(key, []).append(place)
+    merged = {places[0]: _agreed(labels[places]) for places in copies.values()}
+    merged |= {place: labels[place] for place in tested}
+    kept = sorted(merged)
+    return kept, np.array([merged[place] for place in kept], dtype=np.int8).reshape(-1, labels.shape[1])
 
 
-def _agree(first: NDArray[np.int8], second: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Merge two sets of labels: the known one where one is unknown, unknown where they contradict."""
-    both = (first >= 0) & (second >= 0)
-    merged = np.maximum(first, second)
-    merged[both & (first != second)] = -1
+def _agreed(labels: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Merge labels of copies, shape (n_copies, n_labels): what those that know say, unknown where they contradict."""
+    says_no, says_yes = (labels == 0).any(axis=0), (labels == 1).any(axis=0)
+    merged = np.full(labels.shape[1], -1, dtype=np.int8)
+    merged[says_no & ~says_yes] = 0
+    merged[says_yes & ~says_no] = 1
     return merged
 
 

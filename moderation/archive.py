@@ -6,6 +6,7 @@ import io
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -122,7 +123,8 @@ def _score_apart(chunks: Iterable[Chunk], setup: Setup, jobs: int) -> Iterator[S
     waiting: deque[Future[Scored]] = deque()
     try:
         for chunk in chunks:
-            waiting.append(pool.submit(_work, chunk))
+            with _interrupts_later():
+                waiting.append(pool.submit(_work, chunk))
             if len(waiting) > AHEAD * jobs:
                 yield waiting.popleft().result()
         while waiting:
@@ -131,6 +133,21 @@ def _score_apart(chunks: Iterable[Chunk], setup: Setup, jobs: int) -> Iterator[S
         raise WorkerLost("a scoring process was killed; is memory short? Fewer --jobs need less") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Keep an interrupt back while processes begin, and from them: before `_begin` each would tell of it."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _here: tuple[ChunkScorer, Setup] | None = None

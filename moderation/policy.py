@@ -48,7 +48,7 @@ class Policy:
         """
         path = DEFAULT if path is None else Path(path)
         try:
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark
         except (OSError, UnicodeDecodeError) as error:
             raise PolicyError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
         return cls.parse(source, name=str(path), labels=labels)

@@ -16,11 +16,16 @@ from tests.conftest import ROOT
 from tests.test_cli import SAMPLE, run
 
 
-def test_a_table_can_replace_its_own_input(tmp_path: Path) -> None:
-    path = tmp_path / "in.jsonl"
-    path.write_text("".join(f'{{"id": "n{k}", "text": "comment {k}"}}\n' for k in range(2_000)))
-    run("score", path, "--to", "table", "-o", path)
-    assert path.read_text().count("#n") == 2_000
+@pytest.mark.parametrize("to", ["jsonl", "csv", "table"])
+def test_an_input_is_not_written_over(to: str, tmp_path: Path) -> None:
+    """What cannot be read would be lost: a broken row comes out as an error without its text."""
+    path, link = tmp_path / "in.jsonl", tmp_path / "link.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "precious\n')
+    link.symlink_to(path)
+    for output in (path, link):
+        _, err = run("score", SAMPLE, path, "--to", to, "-o", output, code=2)
+        assert err == f"error: --output: {output} is an input, too, and would be written over; name another file\n"
+    assert "precious" in path.read_text()
 
 
 def test_output_to_a_pipe_and_with_the_old_permissions(tmp_path: Path) -> None:

@@ -74,8 +74,11 @@ def _check_extra() -> None:
 
 
 @contextmanager
-def _store(database: str, reasons: Path | None = None, territory: str = "EEA") -> Iterator[Store]:
+def _store(database: str, reasons: Path | None = None, territory: str = "EEA", *, new: bool = False) -> Iterator[Store]:
+    """Open the queue; only where it may be `new` is an SQLite file made that is not there."""
     _check_extra()
+    if not new and "://" not in database and not Path(database).exists():
+        raise InputError(f"--database: {database}: no such file; `queue import`, `users add` and `serve` make one")
     from moderation.queue import Store, load_reasons
     from moderation.queue.statements import territory as countries
 
@@ -113,7 +116,7 @@ def import_(
     intake = Intake(sample, double, keep_passed, everything)
     scorer, errors = Scorer.load(bundle), list[str]()
     rules = Policy.load(policy, labels=scorer.labels)
-    with _store(database) as store:
+    with _store(database, new=True) as store:
         arrived = take_in(
             store, _comments(files, form, text_field, id_field, errors), scorer, rules, site=site, intake=intake
         )
@@ -232,14 +235,19 @@ def _time(text: str) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
-DaysOption = Annotated[int, typer.Option("--older-than", min=0, help="Age in days of the last decision.")]
+MOST_DAYS = 36_500
+
+DaysOption = Annotated[
+    int, typer.Option("--older-than", min=0, max=MOST_DAYS, help="Age in days of the last decision.")
+]
 
 
 @queue.command()
 def purge(
     older_than: DaysOption,
     passed_older_than: Annotated[
-        int | None, typer.Option(min=0, help="Age in days of what the policy let through; default: --older-than.")
+        int | None,
+        typer.Option(min=0, max=MOST_DAYS, help="Age in days of what the policy let through; default: --older-than."),
     ] = None,
     waiting: Annotated[bool, typer.Option("--waiting", help="Also what still waits for a person.")] = False,
     database: DatabaseOption = HERE,
@@ -293,7 +301,7 @@ def demo(database: DatabaseOption = "demo.db") -> None:
     from moderation.policy import Policy
     from moderation.scorer import Scorer
 
-    with _store(database) as store:
+    with _store(database, new=True) as store:
         name, password = make_demo(store, Scorer.load(), Policy.load())
         waiting = store.listing.counts().waiting
     typer.echo(f"{database}: {waiting} comments wait. Sign in as {name}, password {password}")
@@ -306,7 +314,7 @@ def add_webhook(
     database: DatabaseOption = HERE,
 ) -> None:
     """Add an address and print the secret that its events are signed with; it is shown only now."""
-    with _store(database) as store:
+    with _store(database, new=True) as store:
         secret, hook = store.webhooks.add(url, site=site)
     typer.echo(f"webhook {hook.ref} added", err=True)
     typer.echo(secret)
@@ -355,7 +363,7 @@ def add_user(
     database: DatabaseOption = HERE,
 ) -> None:
     """Make an account; the password is asked for."""
-    with _store(database) as store:
+    with _store(database, new=True) as store:
         store.people.add(name, role.value, _password(stdin))
     typer.echo(f"{name} can sign in as {role.value}", err=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,6 +101,7 @@ def score(
     output = named(output)
     kind = _output_format(to, output)
     check_libraries(kind, output)
+    _refuse_input(output, files or [])
     sources = inputs_of(files or [Path("-")], form)
     # A thread is small and is read by a person: every comment of it gets its reasons.
     pages = all(source.form == "page" for source in sources)
@@ -111,6 +112,14 @@ def score(
     run = _Run(sources, setup, scorer, kind, output, jobs)
     totals = run.journaled(resume=resume) if run.keeps_journal(resume=resume) else run.at_once()
     _tell(totals, rules, quiet=output is None and kind is not OutputFormat.table)
+
+
+def _refuse_input(output: Path | None, files: Sequence[Path]) -> None:
+    """Refuse to write over an input: rows that cannot be read would be lost."""
+    if output is not None and output.is_file():
+        for path in files:
+            if path.is_file() and path.samefile(output):
+                raise InputError(f"--output: {output} is an input, too, and would be written over; name another file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class Keys:
         if found is None:
             raise unknown()
         key = self.keys[found]
+        scope["moderation.caller"] = key.name  # for the log, also where the rate is spent
         if key.interval is not None and (wait := self._rates.take(found, key.interval)):
             raise Fault("rate", 429, f"the key {key.name!r} has used up its rate", headers={"retry-after": str(wait)})
         return key.name

@@ -41,7 +41,8 @@ for _code, _words in {
     "en": "the and of to is that it you for this not are was with they be have on what your all just like people "
     "who if will he his we my so do no but at by from or an as i me she how get can would there their them when",
     "de": "der die das und ist nicht ich sie es zu den mit ein eine auf für von dem auch wie wir aber sich hat "
-    "werden sind wird nur noch oder wenn kann man hier doch haben bei alle diese mehr nach über",
+    "werden sind wird nur noch oder wenn kann man hier doch haben bei alle diese mehr nach über du bist "
+    "dich mich mir dir ihr euch dein deine mein meine dass bin habe einen einem einer vom zum zur kein keine was wer",
     "fr": "le la les des et est pas que une un dans pour qui sur plus ce il je vous nous avec sont mais au cette "
     "elle comme tout être fait aux c'est ont même leur sans tous bien par ne se du",
     "es": "el los las que una por con para está como pero más muy ya todo esto hay son fue cuando ser esta porque "

@@ -98,6 +98,9 @@ def read(data: Any, most: int) -> tuple[list[Comment], Explain, Offsets]:
     """Return comments and options of a request; raise a `Fault` that names what is wrong."""
     if not isinstance(data, dict):
         raise Fault("invalid", 400, "body: expected an object")
+    if ("comment" in data) == ("comments" in data):
+        got = "both" if "comment" in data else "neither"
+        raise Fault("invalid", 400, f"body: expected either comment or comments, got {got}")
     request = convert(data, ScoreOne if "comment" in data else ScoreMany)
     given = [request.comment] if isinstance(request, ScoreOne) else request.comments
     if len(given) > most:

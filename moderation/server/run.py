@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import logging.config
 import shutil
@@ -96,8 +97,8 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         if options.workers == 1:
             application = build(options)
         else:
-            _check(options)
-            application = partial(build, options)
+            _accept(options)
+            application = partial(build, _as_accepted(options))
         config = uvicorn.Config(
             application,
             factory=options.workers > 1,
@@ -117,7 +118,7 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         if options.workers == 1:
             _run_alone(uvicorn.Server(config), listener)
         else:
-            _Supervisor(config, listener, partial(_check, options)).run()
+            _Supervisor(config, listener, partial(_accept, options)).run()
 
 
 def _run_alone(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -139,22 +140,51 @@ def _run_alone(server: uvicorn.Server, listener: socket.socket) -> None:
 class _Supervisor(Multiprocess):
     """Starts a killed worker anew, and all of them at a hangup if what they would read can be read."""
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, check: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, accept: Callable[[], None]) -> None:
         super().__init__(config, sockets=[listener])
-        self._check = check
+        self._accept = accept
+
+    def terminate_all(self) -> None:
+        # Open here, it would go on to take connections that nobody answers any more.
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
 
     def handle_hup(self) -> None:
         try:
-            self._check()
+            self._accept()
         except ModerationError as error:
             logger.error("not reloaded, the workers go on as they are", extra={"reason": str(error)})
         else:
             super().handle_hup()
 
 
-def _check(options: ServeOptions) -> None:
-    """Raise what is wrong with a file here and once, and not in every worker."""
+def _accept(options: ServeOptions) -> None:
+    """Raise what is wrong with a file here and once; keep the files for the workers, also for one that starts later."""
     create_service(*_judge(options), replace(options.settings, shared=None))
+    for path, kept in _kept(options):
+        new = kept.with_suffix(".new")
+        new.write_bytes(path.read_bytes())
+        new.replace(kept)
+
+
+def _kept(options: ServeOptions) -> Iterator[tuple[Path, Path]]:
+    """Yield the operator's files, and where the last accepted form of each is; the folder is ours alone."""
+    named = options.settings
+    assert named.shared is not None
+    for path in (options.policy, named.api_keys, named.coral_secrets, named.score_map):
+        if path is not None:
+            yield path, named.shared / f"accepted-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+
+
+def _as_accepted(options: ServeOptions) -> ServeOptions:
+    where, named = dict(_kept(options)), options.settings
+    policy = None if options.policy is None else where[options.policy]
+    keys, secrets, score_map = (
+        None if path is None else where[path] for path in (named.api_keys, named.coral_secrets, named.score_map)
+    )
+    settings = replace(named, api_keys=keys, coral_secrets=secrets, score_map=score_map)
+    return replace(options, policy=policy, settings=settings)
 
 
 def _judge(options: ServeOptions) -> tuple[Scorer, Policy]:

@@ -40,7 +40,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> str:
 
 
 def test_every_program_has_a_name() -> None:
-    assert len(PROGRAMS) == PAGE.count("```python") == 9
+    assert len(PROGRAMS) == PAGE.count("```python") == 8
 
 
 def test_plain(project: Path) -> None:
@@ -70,6 +70,10 @@ call_command("migrate", run_syncdb=True, verbosity=0)
 from comments.models import ReaderComment
 for text in ("I love this garden.", "You pathetic little liar."):
     ReaderComment.objects.create(author="Ann", text=text)
+edited, saved = ReaderComment.objects.create(author="Bob", text="Good."), ReaderComment.objects.create(text="Good.")
+ReaderComment.objects.update_or_create(pk=edited.pk, defaults={"text": "You pathetic little liar."})
+saved.text = "You pathetic little liar."
+saved.save(update_fields=["text"])
 for comment in ReaderComment.objects.order_by("id"):
     words = [comment.text[span["start"]:span["end"]] for span in comment.advice["verdict"].get("reasons", [])]
     print(comment.action, comment.published, words[:1], comment.advice["score"]["model_id"][:3])
@@ -77,9 +81,9 @@ for comment in ReaderComment.objects.order_by("id"):
 
 
 def test_django(project: Path) -> None:
-    first, second = run(project, "-c", DJANGO).splitlines()
+    first, *others = run(project, "-c", DJANGO).splitlines()
     assert first == "allow True [] en-"
-    assert second == "hold False ['pathetic'] en-"
+    assert others == ["hold False ['pathetic'] en-"] * 3  # made so, edited by `update_or_create`, saved in part
 
 
 FASTAPI = """

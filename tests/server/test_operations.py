@@ -310,6 +310,42 @@ def test_a_hangup_brings_in_a_new_policy_without_a_gap(tmp_path: Path) -> None:
         assert set(found) <= {"old", "new"}
 
 
+def test_a_worker_that_starts_later_takes_what_was_accepted(tmp_path: Path) -> None:
+    """And not what its files hold by then: all workers go by one policy and know the same keys."""
+    policy, keys = tmp_path / "policy.toml", tmp_path / "keys"
+    policy.write_text('id = "old"\n[thresholds.abuse]\nreview = 0.5\n')
+    keys.write_text("secret-one gazette\n")
+    with serving(tmp_path, "--workers", "2", "--policy", str(policy), "--api-keys", str(keys)) as server:
+        wait_for_log(server, "startup complete", times=2)
+        before = worker_pids(server)
+        policy.write_text("nonsense")
+        keys.unlink()
+        os.kill(before[0], signal.SIGKILL)
+        wait_for_log(server, "startup complete", times=3)
+        assert len(worker_pids(server)) == 2
+        found = {requests.get(f"{server.address}/ready", timeout=10).json()["policy"] for _ in range(40)}
+        asked = [requests.post(f"{server.address}/v1/score?key=secret-one", json=SCORE, timeout=10) for _ in range(20)]
+        assert found == {"old"}
+        assert {answer.status_code for answer in asked} == {200}
+        assert "Traceback" not in server.logged()
+
+
+def test_nobody_is_kept_waiting_by_a_server_that_ends(tmp_path: Path) -> None:
+    """Once no worker takes connections, they are refused, and not taken to be dropped at the end."""
+    with serving(tmp_path, "--workers", "2") as server, socket.create_connection(("127.0.0.1", server.port)) as busy:
+        wait_for_log(server, "startup complete", times=2)
+        body = json.dumps(SCORE).encode()
+        busy.sendall(f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        busy.sendall(body)
+        assert busy.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+        assert server.process.wait(20) == 0
+
+
 def test_a_hangup_with_a_broken_policy_changes_nothing(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('id = "old"\n[thresholds.abuse]\nreview = 0.5\n')

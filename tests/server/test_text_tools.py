@@ -76,6 +76,7 @@ def test_utf16_offsets_are_those_of_the_encoding(text: str) -> None:
     [
         ("The council is not what it was, and they know it.", "en"),
         ("Das ist nicht gut, und ich werde es auch nicht mehr sagen.", "de"),
+        ("Du bist ein verdammter Idiot und ich hoffe, dass du bald stirbst, du dreckiges Schwein.", "de"),
         ("Ce n'est pas dans la ville que les gens sont pour une telle loi.", "fr"),
         ("Esto no está bien, pero la gente lo quiere para todo el año.", "es"),
         ("Isso não está certo, mas você também já sabe como eles são.", "pt"),

@@ -209,11 +209,12 @@ class Desk:
         ----------
         key : names the request: the same key again gives the first outcome and has no second effect
         version : the version of the text that was read (`Item.version.number`)
-        revise : decide anew on what is decided: one's own decision, or, as a senior, anybody's
+        revise : decide anew on what is decided: one's own decision, or, as a senior, anybody's; not on what an appeal
+            settled
 
         Raises, without effect: `InputError` for an incomplete ruling, `NotFound`, `ClaimTaken` when another moderator
-        has the comment before them, `AlreadyDecided` when somebody was faster, `Conflict` when it was erased,
-        `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood for another request,
+        has the comment before them, `AlreadyDecided` when somebody was faster, `Conflict` when it was erased or an
+        appeal settled it, `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood for another request,
         `Forbidden` when the role does not allow it.
         """
         ruling = self.check(ruling)
@@ -318,6 +319,8 @@ class Desk:
             return stage
         made = active(connection, [row.id]).get(row.id, [])
         last = made[-1] if made else None
+        if last is not None and revise:
+            _check_settled(made)
         if last is not None and row.waiting == 2 and revise:
             raise Conflict(f"comment {row.id} waits for a second look; undo your decision to make another")
         if last is not None and not revise:
@@ -330,8 +333,7 @@ class Desk:
     def _check_undo(self, connection: Connection, made: Row[Any], row: Row[Any]) -> None:
         if connection.scalar(select(decisions.c.id).where(decisions.c.undoes == made.id)):
             raise Conflict(f"decision {made.id} is undone already")
-        if made.appeal_id is not None:
-            raise Conflict(f"decision {made.id} settled an appeal; open another appeal to change it")
+        _check_settled([made])
         if decided_again(made.id, active(connection, [row.id]).get(row.id, [])):
             raise Conflict(f"comment {row.id} was decided again after decision {made.id}")
 
@@ -377,6 +379,12 @@ class Desk:
             user = self._user(connection, moderator)
             row = connection.execute(_EXPOSURE, {"user": user.id, "since": since, "severe": severe}).one()
         return int(row.whole), int(row.hard or 0)
+
+
+def _check_settled(made: Sequence[Row[Any]]) -> None:
+    """Raise `Conflict` when one of some decisions settled an appeal: the author was told what came of it."""
+    if settled := next((one for one in made if one.stage == "appeal"), None):
+        raise Conflict(f"decision {settled.id} settled an appeal; open another appeal to change it")
 
 
 @lru_cache(maxsize=1024)

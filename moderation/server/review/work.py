@@ -237,6 +237,7 @@ def card(
         "now": now,
         "back": back or f"/work{query}",
         "open": item.state in ("queued", "escalated"),
+        "settled": settled(item),
         "acts": acts and _may_act(visit, item),
     }
 
@@ -247,9 +248,14 @@ def _may_act(visit: Visit, item: Item) -> bool:
         return item.claimed_by == visit.name
     if item.state == "escalated":
         return item.claimed_by == visit.name and visit.user.may("senior")
-    if item.state == "passed" or not item.history:
+    if item.state == "passed" or not item.history or settled(item):
         return False
     return visit.user.may("senior") or item.history[-1].decision.moderator == visit.name
+
+
+def settled(item: Item) -> bool:
+    """Whether an appeal settled where the present text stands, so that no revision can change it."""
+    return any(past.stage == "appeal" and past.version == item.version.number for past in item.history)
 
 
 def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:

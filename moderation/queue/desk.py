@@ -214,8 +214,8 @@ class Desk:
 
         Raises, without effect: `InputError` for an incomplete ruling, `NotFound`, `ClaimTaken` when another moderator
         has the comment before them, `AlreadyDecided` when somebody was faster, `Conflict` when it was erased or an
-        appeal settled it, `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood for another request,
-        `Forbidden` when the role does not allow it.
+        appeal settled it, `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood
+        for another request, `Forbidden` when the role does not allow it.
         """
         ruling = self.check(ruling)
         with self._database.write() as connection:

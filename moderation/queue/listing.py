@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -25,6 +25,7 @@ from moderation.queue.rows import (
     NOT_SAMPLED,
     SAMPLED,
     SECOND,
+    SINGLY,
     WAITING,
     comment_of,
     counted,
@@ -253,13 +254,42 @@ class Listing:
             found.append((also, more.title or more.url, self.count(Filter(article=also))))
         return found
 
-    def decisions(self, moderator: str | None = None, *, since: datetime | None = None, limit: int = 100) -> list[Past]:
-        """Return the latest decisions, of one moderator or all, latest first."""
+    def decisions(
+        self,
+        moderator: str | None = None,
+        *,
+        since: datetime | None = None,
+        singly: bool = False,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Past]:
+        """Return the latest decisions, of one moderator or all, latest first.
+
+        Parameters
+        ----------
+        since : from when on
+        singly : without what bulk acts, and undos of whole bulk acts, added
+        before, after : only decisions with lower or higher numbers; with `after` those next to it
+        """
         with self._database.read() as connection:
             where = [] if moderator is None else [decisions.c.user_id == user_id(connection, moderator)]
             if since is not None:
                 where.append(decisions.c.decided >= since)
-            return pasts(connection, *where, limit=limit)[::-1]
+            if singly:
+                where += SINGLY
+            if before is not None:
+                where.append(decisions.c.id < before)
+            if after is not None:
+                where.append(decisions.c.id > after)
+            return pasts(connection, *where, limit=limit, first=after is not None)[::-1]
+
+    def entries(self, refs: Collection[int], *, longest: int = SHORT) -> dict[int, Entry]:
+        """Return comments as lines of a list, by number; their texts are cut to what shows `longest` characters."""
+        with self._database.read() as connection:
+            rows = connection.execute(entries().where(comments.c.id.in_(refs))).all()
+        now = self._database.now()
+        return {row.id: entry(row, now, longest) for row in rows}
 
     def undoable(self, made: Sequence[Past]) -> set[int]:
         """Return the numbers of those decisions that can still be undone, by who made them.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from moderation.queue import Appeal, Ruling
+from moderation.comment import Article, Comment
+from moderation.queue import Appeal, Filter, Preferences, Ruling
 from tests.review.conftest import Site
 from tests.review.test_rights import csrf, sign_in
 
@@ -40,3 +42,49 @@ def test_no_page_reverses_a_settled_appeal(client: httpx.Client, site: Site, nam
         assert answer.status_code == 409 and "settled an appeal; open another appeal to change it" in answer.text
     assert site.store.listing.item(3).state == "approved"
     assert site.store.appeals.get(appeal.ref).state == "overturned"
+
+
+def rows(page: str) -> list[str]:
+    """The rows of the first list of a page."""
+    return page.split('<ol class="rows')[1].split("</ol>")[0].split("<li ")[1:]
+
+
+def test_my_decisions_keep_single_ones_apart_from_bulk(client: httpx.Client, empty: Site) -> None:
+    empty.put(*(Comment(f"c{n}", f"You stupid liar number {n}.", "joe") for n in range(82)))
+    made = empty.store.desk.decide("ada", 82, REJECT).past.ref
+    bulk = empty.store.bulks.act("ada", Filter(), REJECT)
+    empty.store.bulks.undo("ada", bulk.ref)
+    sign_in(client, "ada")
+    page = client.get("/mine").text
+    [row] = rows(page)
+    assert f'action="/decisions/{made}/undo"' in row and "You stupid liar number " in row
+    assert "<bdi>joe</bdi>" in row and "#82" in row
+    assert page.count(f'<span class="num">{bulk.size}</span> comments') == 1
+
+
+def test_my_decisions_are_paged(client: httpx.Client, empty: Site) -> None:
+    article = Article("The <i>ferry</i>", "https://news.example/ferry")
+    empty.put(*(Comment(f"c{n}", f"You liar {n}, " + "so long " * 30, article=article) for n in range(1, 61)))
+    for ref in range(1, 61):
+        empty.store.desk.decide("ada", ref, REJECT)
+    sign_in(client, "ada")
+    number = re.compile(r">#(\d+)</span></a>")
+    page = client.get("/mine").text
+    assert [int(n) for row in rows(page) for n in number.findall(row)] == [*range(60, 10, -1)]
+    text = re.search(r'class="row-text".*?>(.*?)</a>', rows(page)[0])
+    assert text is not None and re.match(r"You liar \d+, so long", text[1]) and 60 < len(text[1]) <= 86
+    assert "<bdi>The ferry</bdi>" in rows(page)[0] and 'rel="prev"' not in page
+    older = re.search(r'rel="next" href="(/mine[^"]+)"', page)
+    page = client.get(older[1]).text if older else ""
+    assert [int(n) for row in rows(page) for n in number.findall(row)] == [*range(10, 0, -1)]
+    newer = re.search(r'rel="prev" href="(/mine[^"]+)"', page)
+    assert newer and 'rel="next"' not in page and number.findall(client.get(newer[1]).text)[0] == "60"
+
+
+def test_my_decisions_are_blurred_as_other_lists_are(client: httpx.Client, site: Site) -> None:
+    site.store.desk.decide("ada", 3, REJECT)
+    sign_in(client, "ada")
+    for blur, veiled in ((0.0, True), (100.0, False), (None, False)):
+        site.store.people.set_preferences("ada", Preferences(blur=blur))
+        assert ("veiled" in client.get("/mine").text) == veiled
+    assert client.get("/mine?before=x&after=" + "9" * 40).status_code == 200

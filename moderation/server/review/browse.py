@@ -6,10 +6,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.errors import ClaimTaken, NotFound
-from moderation.queue import Filter, Item
+from moderation.queue import Item
 from moderation.server.review.choice import Choice
-from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.room import Door, Room, Visit, paged, whole
 from moderation.server.review.work import card, done, filters
+
+DECISIONS, BEGINNING = 50, 80
+"""Decisions on a page of one's own, and how many characters of the comment stand beside each."""
 
 
 def routes(room: Room) -> list[BaseRoute]:
@@ -92,13 +95,23 @@ def find(visit: Visit) -> Response:
 
 
 def mine(visit: Visit) -> Response:
-    """Show one's own decisions, each with its undo."""
-    decisions = visit.store.listing.decisions(visit.name, limit=100)
-    bulks = visit.store.bulks.latest(visit.name)
-    escalated = visit.store.listing.count(Filter(state="escalated"))
-    undoable = visit.store.listing.undoable(decisions)
+    """Show a page of one's own single decisions, each with its undo, and one's latest bulk acts."""
+    query = visit.request.query_params
+    before, after = whole(query.get("before", "")), whole(query.get("after", ""))
+    listing = visit.store.listing
+    found = listing.decisions(visit.name, singly=True, before=before, after=after, limit=DECISIONS + 1)
+    decisions, newer, older = paged(found, DECISIONS, before, after)
     return visit.render(
-        "mine.html", decisions=decisions, undoable=undoable, bulks=bulks, escalated=escalated, **done(visit)
+        "mine.html",
+        decisions=decisions,
+        entries=listing.entries({one.comment_ref for one in decisions}, longest=2 * BEGINNING),
+        newer=decisions[0].ref if newer else None,
+        older=decisions[-1].ref if older else None,
+        undoable=listing.undoable(decisions),
+        bulks=visit.store.bulks.latest(visit.name),
+        now=visit.store.database.now(),
+        blur=visit.user.preferences.blur,
+        **done(visit),
     )
 
 

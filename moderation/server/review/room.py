@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from anyio import to_thread
@@ -221,6 +221,20 @@ def whole(text: str) -> int | None:
     """Return the number that a text is, if a row could have it; Python reads no more than 4,300 digits."""
     found = int(text) if text.isascii() and text.isdecimal() and len(text) <= 19 else 1 << 63
     return found if found < 1 << 63 else None
+
+
+Line = TypeVar("Line")
+
+
+def paged(found: list[Line], most: int, before: int | None, after: int | None) -> tuple[list[Line], bool, bool]:
+    """Return a page of lines, latest first, and whether newer and older ones are known besides.
+
+    `found` are the lines before or after a number, and one too many where there are more: with `after`, the latest.
+    """
+    more = len(found) > most
+    lines = found[-most:] if after is not None else found[:most]
+    newer, older = (more, True) if after is not None else (before is not None, more)
+    return lines, newer and bool(lines), older and bool(lines)
 
 
 Handler = Callable[[Visit], Response]

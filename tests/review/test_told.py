@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import unescape
 
 import httpx
 import pytest
@@ -27,6 +28,11 @@ def appealed(site: Site, ref: int = 3, ruling: Ruling = REJECT) -> Appeal:
     """An appeal against a rejection of ada's."""
     site.store.desk.decide("ada", ref, ruling)
     return site.store.appeals.open("gazette", site.store.listing.item(ref).comment.id, statement="It was a joke.")
+
+
+def words(page: str) -> str:
+    """The words of a page, with single spaces between them."""
+    return " ".join(unescape(re.sub("<[^<>]*>", " ", page)).split())
 
 
 @pytest.mark.parametrize("name", ["bob", "sue"])
@@ -88,3 +94,42 @@ def test_my_decisions_are_blurred_as_other_lists_are(client: httpx.Client, site:
         site.store.people.set_preferences("ada", Preferences(blur=blur))
         assert ("veiled" in client.get("/mine").text) == veiled
     assert client.get("/mine?before=x&after=" + "9" * 40).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("visibility", "deed", "done"),
+    [
+        (None, "rejected", "removed"),
+        ("labelled", "rejected: labelled", "labelled"),
+        ("demoted", "rejected: shown less", "shown less"),
+        ("disabled", "rejected: disabled", "disabled"),
+    ],
+)
+def test_what_the_author_was_told_is_seen_wherever_the_decision_is(
+    client: httpx.Client, site: Site, visibility: str | None, deed: str, done: str
+) -> None:
+    ruling = Ruling("reject", "ABUSE", "Third time.", "illegal", "§ 185 <", "You called her a clown.", visibility)
+    appeal = appealed(site, ruling=ruling)
+    sign_in(client, "bob")
+    for path in ("/comments/3", f"/appeals/{appeal.ref}"):
+        page = client.get(path).text
+        assert f'<span class="act reject">{deed}</span>' in page and "§ 185 &lt;" in page
+        told = f"Ground: against the law, § 185 < · What is done: {done} The author is told: You called her a clown."
+        assert told in words(page)
+    assert "What it objects to" in page and page.count("Third time.") == 2  # there, and in the history
+    client.cookies.clear()
+    sign_in(client, "ada")
+    assert f">{deed}</span>" in client.get("/mine").text
+
+
+def test_an_appeal_shows_the_decision_it_is_about(client: httpx.Client, site: Site) -> None:
+    first = appealed(site, ruling=Ruling("reject", "ABUSE", facts="It insults a person."))
+    site.store.appeals.decide("bob", first.ref, Ruling("reject", "SPAM", facts="It advertises.", visibility="labelled"))
+    second = site.store.appeals.open("gazette", site.store.listing.item(3).comment.id)
+    sign_in(client, "sue")
+    page = words(client.get(f"/appeals/{first.ref}").text.split('<div id="stage">')[0])
+    objected, came = page.split("What it objects to")[1].split("What came of it")
+    assert "by ada" in objected and "It insults a person." in objected
+    assert "rejected: labelled SPAM by bob" in came and "It advertises." in came
+    page = words(client.get(f"/appeals/{second.ref}").text.split('<div id="stage">')[0])
+    assert "by bob" in page.split("What it objects to")[1] and "What came of it" not in page

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.errors import Conflict, InputError
+from moderation.queue import Appeal, Past
 from moderation.server.review.room import Door, Room, Visit
 from moderation.server.review.work import card, ruling
 
@@ -52,8 +56,29 @@ def appeal(visit: Visit) -> Response:
         raise Conflict(f"appeal {found.reference} rests while its comment waits for a decision")
     mine = any(past.decision.moderator == visit.name and past.decision.act != "undo" for past in item.history)
     return visit.render(
-        "appeal.html", appeal=found, card=card(visit, item, back=f"/appeals/{found.ref}", acts=False), mine=mine
+        "appeal.html",
+        appeal=found,
+        against=_against(found, item.history),
+        settled=_settled(found, item.history),
+        card=card(visit, item, back=f"/appeals/{found.ref}", acts=False),
+        mine=mine,
     )
+
+
+def _against(appeal: Appeal, history: Sequence[Past]) -> Past | None:
+    """Return the rejection that stood when an appeal was opened."""
+    earlier = [past for past in history if datetime.fromisoformat(past.decision.decided) <= appeal.opened]
+    undone = {past.undoes for past in earlier}
+    standing = [past for past in earlier if past.decision.act == "reject" and past.ref not in undone]
+    return standing[-1] if standing else None
+
+
+def _settled(appeal: Appeal, history: Sequence[Past]) -> Past | None:
+    """Return the decision that settled an appeal; both were written down at the same moment."""
+    if appeal.decided is None:
+        return None
+    when = appeal.decided.isoformat(timespec="milliseconds")
+    return next((past for past in history if past.stage == "appeal" and past.decision.decided == when), None)
 
 
 def decide(visit: Visit) -> Response:

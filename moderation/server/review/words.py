@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from moderation.markup import plain
-from moderation.queue import Session
+from moderation.queue import Past, Session
 from moderation.seen import seen
 
 LABELS = {
@@ -35,6 +35,8 @@ STATES = {
     "passed": "let through by the policy",
 }
 ACTS = {"approve": "approved", "reject": "rejected", "escalate": "escalated", "undo": "undid"}
+GROUNDS = {"illegal": "against the law", "incompatible": "against the site's rules"}
+VISIBILITIES = {"removed": "removed", "disabled": "disabled", "demoted": "shown less", "labelled": "labelled"}
 ORDERS = {
     "severity": "Most severe first",
     "oldest": "Oldest first",
@@ -133,6 +135,14 @@ def moment(value: datetime | str | None) -> str:
     return f"{when:%-d %b %Y, %H:%M}" if when else ""
 
 
+def deed(past: Past) -> str:
+    """Return what a decision did; of a rejection that removes nothing, what is done instead."""
+    act = ACTS.get(past.decision.act, past.decision.act)
+    if past.visibility in (None, "removed"):
+        return act
+    return f"{act}: {VISIBILITIES.get(past.visibility, past.visibility)}"
+
+
 def hidden(text: str) -> int:
     """Count characters that are not seen but change how a text reads."""
     return len(_HIDDEN.findall(text))
@@ -200,6 +210,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "query": lambda values: urlencode(values, errors="replace"),  # names may hold lone surrogates
     "state": lambda name: STATES.get(name, name),
     "act": lambda name: ACTS.get(name, name),
+    "deed": deed,
+    "ground": lambda name: GROUNDS.get(name, name),
+    "visibility": lambda name: VISIBILITIES.get(name, name),
     "stage": lambda name: STAGES.get(name, name),
     "reference": lambda value: f"#{value}",
 }

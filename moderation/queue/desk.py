@@ -9,7 +9,7 @@ from functools import lru_cache
 from random import SystemRandom
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from moderation.errors import (
     AlreadyDecided,
@@ -192,6 +192,13 @@ class Desk:
             connection.execute(statement, {"user_id": user.id, "comment_id": ref, "until": now + SKIP})
             held = comments.c.id == ref, comments.c.claimed_by == user.id
             connection.execute(update(comments).where(*held).values(claimed_by=None, claimed_until=None))
+
+    def unskip(self, moderator: str, chosen: Filter | None = None) -> int:
+        """Let a moderator be given again what they skipped, of a filter or all; return how many comments that are."""
+        wanted = filtered(select(comments.c.id), chosen or Filter())
+        with self._database.write() as connection:
+            own = skips.c.user_id == self._user(connection, moderator).id, skips.c.comment_id.in_(wanted)
+            return int(connection.execute(delete(skips).where(*own, skips.c.until > self._database.now())).rowcount)
 
     def decide(
         self,

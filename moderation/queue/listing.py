@@ -35,6 +35,7 @@ from moderation.queue.rows import (
     had_a_hand,
     order_by,
     pasts,
+    skipped,
     user_id,
     version_of,
 )
@@ -175,6 +176,16 @@ class Listing:
         with self._database.read() as connection:
             whole = connection.execute(counted([func.count()], chosen)).scalar_one()
             return int(whole - connection.execute(by_chance).scalar_one())
+
+    def skipped(self, moderator: str, chosen: Filter | None = None) -> int:
+        """Return how many comments of a filter are not given to a moderator, because they skipped them this shift.
+
+        Comments that wait by chance are left out, as in `page`.
+        """
+        query = filtered(select(func.count()).select_from(comments), chosen or Filter())
+        with self._database.read() as connection:
+            own = skipped(user_id(connection, moderator), self._database.now())
+            return int(connection.execute(query.where(own, NOT_SAMPLED)).scalar_one())
 
     def histogram(self, chosen: Filter | None = None, *, bars: int = 20) -> list[Bar]:
         """Return how the probabilities of a label (of the deciding one, without a label) are spread.

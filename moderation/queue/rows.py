@@ -121,13 +121,17 @@ def order_by(order: Order, label: str | None) -> tuple[Any, Any, bool]:
     return comments.c.received, comments.c.id, order == "newest"
 
 
+def skipped(user_id: Any, now: Any) -> ColumnElement[bool]:
+    """Return the condition that a user has put a comment aside."""
+    return exists().where(skips.c.user_id == user_id, skips.c.comment_id == comments.c.id, skips.c.until > now)
+
+
 def open_to(user_id: Any, now: Any) -> list[ColumnElement[bool]]:
     """Return the conditions under which a waiting comment may be given to a user."""
-    skipped = exists().where(skips.c.user_id == user_id, skips.c.comment_id == comments.c.id, skips.c.until > now)
     return [
         or_(comments.c.waiting == 1, comments.c.first_by != user_id),
         or_(comments.c.claimed_by.is_(None), comments.c.claimed_by == user_id, comments.c.claimed_until <= now),
-        ~skipped,
+        ~skipped(user_id, now),
     ]
 
 

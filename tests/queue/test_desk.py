@@ -135,6 +135,27 @@ def test_skipping_is_no_decision(filled: Store, clock: Clock) -> None:
     assert one(filled).ref == first.ref
 
 
+def test_what_was_skipped_can_be_taken_up_again(filled: Store, clock: Clock) -> None:
+    high, refs = Filter(low=0.8), [entry.ref for entry in filled.listing.page(Filter(low=0.8)).entries]
+    for ref in (*refs, filled.listing.page(Filter(high=0.8)).entries[0].ref):
+        filled.desk.skip("ada", ref)
+    assert (filled.listing.skipped("ada", high), filled.listing.skipped("ada")) == (len(refs), len(refs) + 1)
+    assert filled.listing.skipped("bob", high) == filled.desk.unskip("bob", high) == 0
+    assert filled.desk.claim("ada", high) == []
+    assert filled.desk.unskip("ada", high) == len(refs)
+    assert (filled.listing.skipped("ada", high), filled.listing.skipped("ada")) == (0, 1)
+    assert filled.desk.hold("ada", high, most=10) == refs
+    clock.forward(hours=9)
+    assert filled.listing.skipped("ada") == filled.desk.unskip("ada") == 0
+
+
+def test_skipping_does_not_tell_what_waits_by_chance(store: Store) -> None:
+    store.arrivals.put([incoming(1, 0.1)], site="gazette", intake=Intake(sample=1, double=0))
+    store.desk.skip("ada", 1)
+    assert store.listing.skipped("ada") == 0
+    assert store.desk.unskip("ada") == 1
+
+
 def test_a_double_submit_has_one_effect(filled: Store) -> None:
     first = one(filled)
     once = filled.desk.decide("ada", first.ref, REJECT, key="k")

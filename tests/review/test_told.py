@@ -18,9 +18,9 @@ REJECT = Ruling("reject", reason="ABUSE")
 
 
 @pytest.fixture
-def client(site: Site) -> Iterator[httpx.Client]:
+def client(empty: Site) -> Iterator[httpx.Client]:
     """A browser without a screen."""
-    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}) as client:
+    with httpx.Client(base_url=empty.url, headers={"accept": "text/html"}) as client:
         yield client
 
 
@@ -133,3 +133,32 @@ def test_an_appeal_shows_the_decision_it_is_about(client: httpx.Client, site: Si
     assert "rejected: labelled SPAM by bob" in came and "It advertises." in came
     page = words(client.get(f"/appeals/{second.ref}").text.split('<div id="stage">')[0])
     assert "by bob" in page.split("What it objects to")[1] and "What came of it" not in page
+
+
+def test_who_skipped_all_that_fits_is_told_and_can_take_it_up_again(client: httpx.Client, site: Site) -> None:
+    site.put(*(Comment(f"g{n}", f"You stupid liar {n}.", "joe") for n in range(3)), site="courier")
+    sign_in(client, "ada")
+    work, queue = "/work?site=courier&order=oldest", "/?site=courier&order=oldest"
+    assert "for this shift, so" not in client.get(queue).text
+    for _ in range(3):
+        ref = re.search(r'data-ref="(\d+)"', client.get(work).text)
+        client.post(f"/comments/{ref[1] if ref else ''}/skip", data={"csrf": csrf(client)})
+    page = client.get(work).text
+    assert "You skipped 3 of them: See them in the queue ." in words(page)
+    assert unescape(re.search(r'<a href="([^"]+)">See them', page)[1]) == queue  # type: ignore[index]
+    page = client.get(queue).text
+    assert "You skipped 3 of these for this shift" in words(page)
+    form = re.search(r'<form method="post" action="/work/unskip">(.*?)</form>', page)
+    assert form is not None
+    fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form[1]))
+    answer = client.post("/work/unskip", data=fields)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/work?site=courier&order=oldest")
+    assert 'class="card"' in client.get(answer.headers["location"]).text
+    assert "for this shift, so" not in client.get(queue).text
+
+
+def test_an_empty_queue_leads_nowhere(client: httpx.Client, empty: Site) -> None:
+    sign_in(client, "ada")
+    page = client.get("/work").text
+    assert "<span data-none>The queue is done for now.</span>" in page and "<span data-others hidden>" in page
+    assert "No comment fits this filter" in client.get("/work?author=joe").text

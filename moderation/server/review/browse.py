@@ -38,6 +38,7 @@ def queue(visit: Visit) -> Response:
         choice=choice,
         filters=filters(visit, choice),
         total=visit.store.listing.count(choice.filter),
+        skipped=visit.store.listing.skipped(visit.name, choice.filter) if choice.filter.state == "waiting" else 0,
         now=visit.store.database.now(),
         blur=visit.user.preferences.blur,
     )

@@ -39,6 +39,7 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/token", Door(room, token), methods=["GET"]),
         Route("/comments/{ref}/decide", Door(room, decide), methods=["POST"]),
         Route("/comments/{ref}/skip", Door(room, skip), methods=["POST"]),
+        Route("/work/unskip", Door(room, unskip), methods=["POST"]),
         Route("/decisions/{ref}/undo", Door(room, undo), methods=["POST"]),
     ]
 
@@ -54,6 +55,7 @@ def work(visit: Visit) -> Response:
         "work.html",
         card=card(visit, got[0], choice) if got else None,
         choice=choice,
+        skipped=0 if got else listing.skipped(visit.name, choice.waiting()),
         filters=filters(visit, choice),
         latest=next((one for one in latest if one.ref in undoable), None),
         **done(visit),
@@ -156,6 +158,13 @@ def skip(visit: Visit) -> Response:
     """Give a comment back without a decision."""
     visit.store.desk.skip(visit.name, visit.number("ref"))
     return visit.json(status(visit)) if visit.scripted else visit.go(visit.back("/work"))
+
+
+def unskip(visit: Visit) -> Response:
+    """Take up again what one skipped of a filter, and go on with it."""
+    choice = Choice.read(visit.form, visit.user.preferences.order)
+    visit.store.desk.unskip(visit.name, choice.waiting())
+    return visit.go(f"/work?{choice.query(state=None)}")
 
 
 def answer(visit: Visit, outcome: Outcome, name: str) -> Response:

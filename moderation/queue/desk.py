@@ -332,7 +332,8 @@ class Desk:
             raise Conflict(f"comment {row.id} waits for a second look; undo your decision to make another")
         if last is not None and not revise:
             by = connection.scalar(select(users.c.name).where(users.c.id == last.user_id))
-            raise AlreadyDecided(f"comment {row.id} was decided by {by}: {last.act}", by=str(by), act=last.act)
+            whom = "you" if last.user_id == user.id else by
+            raise AlreadyDecided(f"comment {row.id} was decided by {whom}: {last.act}", by=str(by), act=last.act)
         if last is not None and last.user_id != user.id and user.role not in SENIOR:
             raise Forbidden(f"comment {row.id} was decided by another moderator; a senior may revise it")
         return stage

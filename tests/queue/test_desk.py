@@ -277,8 +277,9 @@ def test_escalated_comments_wait_for_a_senior(filled: Store) -> None:
 def test_deciding_anew_is_said_to_be_so(filled: Store) -> None:
     first = one(filled)
     filled.desk.decide("ada", first.ref, APPROVE)
-    with pytest.raises(AlreadyDecided):
-        filled.desk.decide("ada", first.ref, REJECT)
+    for name, whom in (("ada", "you"), ("bob", "ada")):
+        with pytest.raises(AlreadyDecided, match=f"was decided by {whom}: approve$"):
+            filled.desk.decide(name, first.ref, REJECT)
     assert filled.desk.decide("ada", first.ref, REJECT, revise=True).state == "rejected"
     with pytest.raises(Forbidden):
         filled.desk.decide("bob", first.ref, APPROVE, revise=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from starlette.responses import Response
@@ -13,12 +13,15 @@ from moderation.queue import Appeal, Past
 from moderation.server.review.room import Door, Room, Visit
 from moderation.server.review.work import card, ruling
 
+TYPED = ("site", "id", "statement", "contact")
+"""Fields of the form for a new appeal."""
+
 
 def routes(room: Room) -> list[BaseRoute]:
     """Return the routes of appeals."""
     return [
         Route("/appeals", Door(room, appeals), methods=["GET"]),
-        Route("/appeals", Door(room, enter), methods=["POST"]),
+        Route("/appeals", Door(room, enter, keeps=TYPED), methods=["POST"]),
         Route("/appeals/{ref}", Door(room, appeal), methods=["GET"]),
         Route("/appeals/{ref}/decide", Door(room, decide), methods=["POST"]),
     ]
@@ -26,6 +29,11 @@ def routes(room: Room) -> list[BaseRoute]:
 
 def appeals(visit: Visit) -> Response:
     """Show the appeals that who asks may decide, and the form for a new one."""
+    return page(visit, visit.request.query_params)
+
+
+def page(visit: Visit, typed: Mapping[str, str]) -> Response:
+    """Show the page of appeals, its form filled with what is known."""
     waiting = visit.store.appeals.waiting(visit.name)
     comments = {one.ref: visit.store.listing.item(one.comment_ref, visit.name) for one in waiting[:50]}
     return visit.render(
@@ -34,8 +42,7 @@ def appeals(visit: Visit) -> Response:
         comments=comments,
         sites=visit.store.listing.sites(),
         now=visit.store.database.now(),
-        site=visit.request.query_params.get("site", ""),
-        id=visit.request.query_params.get("id", ""),
+        typed={name: typed.get(name, "") for name in TYPED},
     )
 
 

@@ -133,6 +133,10 @@ class Visit:
         renew = self.request.url.path not in POLLED
         return self.store.people.session(self.secret, renew=renew) if self.secret else None
 
+    def signed_in(self, secret: str) -> None:
+        """Go on as who has just signed in."""
+        self.secret, self.session = secret, self.store.people.session(secret)
+
     @property
     def user(self) -> User:
         """Who is signed in; only for pages that ask for a role."""
@@ -248,12 +252,16 @@ class Door:
     room : the parts
     handler : the page's own work; runs in a thread, for the store blocks
     role : the least role that may enter; None: everybody
+    keeps : fields of the form that the page for signing in carries on, where the session has ended meanwhile
     """
 
-    def __init__(self, room: Room, handler: Handler, role: Role | None = "moderator") -> None:
+    def __init__(
+        self, room: Room, handler: Handler, role: Role | None = "moderator", keeps: Sequence[str] = ()
+    ) -> None:
         self.room = room
         self.handler = handler
         self.role = role
+        self.keeps = keeps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -291,7 +299,7 @@ class Door:
     def _respond(self, visit: Visit) -> Response:
         try:
             if self.role is not None and visit.session is None:
-                return _sign_in_first(visit)
+                return _sign_in_first(visit, self.keeps)
             self._admit(visit)
             return self.handler(visit)
         except ModerationError as error:
@@ -351,11 +359,19 @@ def own_path(where: str | None) -> str | None:
     return where if not parts.netloc and not parts.scheme else None
 
 
-def _sign_in_first(visit: Visit) -> Response:
-    """Ask who is not signed in to sign in and to come back; what a form wanted is not done, and they are told so."""
+def _sign_in_first(visit: Visit, keeps: Sequence[str] = ()) -> Response:
+    """Ask who is not signed in to sign in and to come back; what a form wanted is not done, and they are told so.
+
+    What was typed into the fields `keeps` goes through the form for signing in, so that it enters no address, no log
+    and no store. Forms of other sites are refused before that.
+    """
     if visit.scripted:
         return visit.json({"error": "You are signed out."}, 401)
     url = visit.request.url
+    kept = {name: visit.form[name] for name in keeps if visit.form.get(name, "").strip()}
+    if kept:
+        _same_origin(visit)
+        return visit.render("sign_in.html", 401, wanted=url.path, name="", problem=None, kept=kept)
     if visit.request.method != "GET":
         where = visit.came_from or "/work"
         wanted = quote(f"{where}{'&' if '?' in where else '?'}lost=yes")

@@ -302,6 +302,15 @@ class Listing:
         now = self._database.now()
         return {row.id: entry(row, now, longest) for row in rows}
 
+    def escalations(self, refs: Collection[int]) -> dict[int, list[Past]]:
+        """Return, per escalated comment, why it is: the decision to escalate it, or the two that disagree."""
+        found: dict[int, list[Past]] = {ref: [] for ref in refs}
+        with self._database.read() as connection:
+            counting = [one.id for some in active(connection, refs).values() for one in some]
+            for past in pasts(connection, decisions.c.id.in_(counting)):
+                found[past.comment_ref].append(past)
+        return {ref: made[-1:] if made and made[-1].decision.act == "escalate" else made for ref, made in found.items()}
+
     def undoable(self, made: Sequence[Past]) -> set[int]:
         """Return the numbers of those decisions that can still be undone, by who made them.
 

@@ -291,6 +291,20 @@ def test_deciding_anew_is_said_to_be_so(filled: Store) -> None:
     check(filled)
 
 
+def test_a_senior_is_told_why_a_comment_is_escalated(filled: Store) -> None:
+    filled.arrivals.put([incoming(30), incoming(31)], site="gazette", intake=Intake(sample=0, double=1))
+    two, undone = (filled.listing.find("gazette", name) or 0 for name in ("c30", "c31"))
+    first = filled.desk.decide("ada", undone, Ruling("escalate", note="Not yet."))
+    filled.desk.undo("ada", first.past.ref)
+    filled.desk.decide("bob", undone, Ruling("escalate", note="Is this a quotation?"))
+    filled.desk.decide("ada", two, REJECT)
+    filled.desk.decide("bob", two, APPROVE)
+    found = filled.listing.escalations([two, undone])
+    assert [(one.decision.moderator, one.decision.note) for one in found[undone]] == [("bob", "Is this a quotation?")]
+    assert [(one.decision.moderator, one.decision.act) for one in found[two]] == [("ada", "reject"), ("bob", "approve")]
+    assert filled.listing.escalations([]) == {}
+
+
 class TestSecondLook:
     """A share of comments goes to two people, who do not see each other's decision."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.errors import ClaimTaken, NotFound
 from moderation.queue import Item
 from moderation.server.review.choice import Choice
-from moderation.server.review.room import Door, Room, Visit, paged, whole
+from moderation.server.review.room import Door, Room, Visit, own_path, paged, whole
 from moderation.server.review.work import card, done, filters
 
 DECISIONS, BEGINNING = 50, 80
@@ -48,13 +50,29 @@ def comment(visit: Visit) -> Response:
     """Show one comment with all that happened to it; one that waits is claimed, if nobody else has it."""
     ref = visit.number("ref")
     item, taken = _opened(visit, ref)
+    came = _came(visit)
+    here = f"/comments/{ref}" + (f"?{urlencode({'back': came}, errors='replace')}" if came else "")
     return visit.render(
         "comment.html",
-        card=card(visit, item, back=f"/comments/{ref}"),
+        card=card(visit, item, back=here),
+        came=came,
         taken=taken,
         versions=visit.store.listing.versions(ref),
         **done(visit),
     )
+
+
+def _came(visit: Visit) -> str | None:
+    """Return the list from which a comment was opened: a page of ours, as its address or the page before it says.
+
+    After a decision, its undo or a look at the whole text the page before is the comment's own.
+    """
+    before = urlsplit(visit.came_from or "")
+    given = visit.request.query_params.get("back")
+    if given is None and before.path == visit.request.url.path:
+        given = dict(parse_qsl(before.query)).get("back")
+    came = own_path(given)
+    return came if came and visit.room.is_page(came) else None
 
 
 def _opened(visit: Visit, ref: int) -> tuple[Item, str | None]:
@@ -79,8 +97,14 @@ def thread(visit: Visit) -> Response:
     ref = visit.number("ref")
     item = visit.store.listing.item(ref, visit.name)
     entries = visit.store.listing.thread(ref)
-    now = visit.store.database.now()
-    return visit.render("thread.html", item=item, entries=entries, now=now, blur=visit.user.preferences.blur)
+    return visit.render(
+        "thread.html",
+        item=item,
+        entries=entries,
+        named={entry.comment.id: entry for entry in entries},
+        now=visit.store.database.now(),
+        blur=visit.user.preferences.blur,
+    )
 
 
 def find(visit: Visit) -> Response:

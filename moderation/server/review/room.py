@@ -185,6 +185,12 @@ class Visit:
         return own_path(self.form.get("back")) or default
 
     @property
+    def here(self) -> str:
+        """The address that is asked for, without the host."""
+        url = self.request.url
+        return url.path + (f"?{url.query}" if url.query else "")
+
+    @property
     def came_from(self) -> str | None:
         """The page of ours that a form stood on, or wanted to go to; None where that is not known."""
         try:
@@ -376,8 +382,7 @@ def _sign_in_first(visit: Visit, keeps: Sequence[str] = ()) -> Response:
         where = visit.came_from or "/work"
         wanted = quote(f"{where}{'&' if '?' in where else '?'}lost=yes")
         return visit.go("/sign-in" if url.path == "/sign-out" else f"/sign-in?lost=yes&next={wanted}")
-    wanted = url.path + (f"?{url.query}" if url.query else "")
-    return visit.go("/sign-in" if wanted == "/" else f"/sign-in?next={quote(wanted)}")
+    return visit.go("/sign-in" if visit.here == "/" else f"/sign-in?next={quote(visit.here)}")
 
 
 def _same_origin(visit: Visit) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from random import SystemRandom
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from moderation.errors import (
     AlreadyDecided,
@@ -193,6 +193,13 @@ class Desk:
             held = comments.c.id == ref, comments.c.claimed_by == user.id
             connection.execute(update(comments).where(*held).values(claimed_by=None, claimed_until=None))
 
+    def unskip(self, moderator: str, chosen: Filter | None = None) -> int:
+        """Let a moderator be given again what they skipped, of a filter or all; return how many comments that are."""
+        wanted = filtered(select(comments.c.id), chosen or Filter())
+        with self._database.write() as connection:
+            own = skips.c.user_id == self._user(connection, moderator).id, skips.c.comment_id.in_(wanted)
+            return int(connection.execute(delete(skips).where(*own, skips.c.until > self._database.now())).rowcount)
+
     def decide(
         self,
         moderator: str,
@@ -209,12 +216,13 @@ class Desk:
         ----------
         key : names the request: the same key again gives the first outcome and has no second effect
         version : the version of the text that was read (`Item.version.number`)
-        revise : decide anew on what is decided: one's own decision, or, as a senior, anybody's
+        revise : decide anew on what is decided: one's own decision, or, as a senior, anybody's; not on what an appeal
+            settled
 
         Raises, without effect: `InputError` for an incomplete ruling, `NotFound`, `ClaimTaken` when another moderator
-        has the comment before them, `AlreadyDecided` when somebody was faster, `Conflict` when it was erased,
-        `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood for another request,
-        `Forbidden` when the role does not allow it.
+        has the comment before them, `AlreadyDecided` when somebody was faster, `Conflict` when it was erased or an
+        appeal settled it, `CommentChanged` when the text was edited since it was read, `KeyReused` when the key stood
+        for another request, `Forbidden` when the role does not allow it.
         """
         ruling = self.check(ruling)
         with self._database.write() as connection:
@@ -318,11 +326,14 @@ class Desk:
             return stage
         made = active(connection, [row.id]).get(row.id, [])
         last = made[-1] if made else None
+        if last is not None and revise:
+            _check_settled(made)
         if last is not None and row.waiting == 2 and revise:
             raise Conflict(f"comment {row.id} waits for a second look; undo your decision to make another")
         if last is not None and not revise:
             by = connection.scalar(select(users.c.name).where(users.c.id == last.user_id))
-            raise AlreadyDecided(f"comment {row.id} was decided by {by}: {last.act}", by=str(by), act=last.act)
+            whom = "you" if last.user_id == user.id else by
+            raise AlreadyDecided(f"comment {row.id} was decided by {whom}: {last.act}", by=str(by), act=last.act)
         if last is not None and last.user_id != user.id and user.role not in SENIOR:
             raise Forbidden(f"comment {row.id} was decided by another moderator; a senior may revise it")
         return stage
@@ -330,8 +341,7 @@ class Desk:
     def _check_undo(self, connection: Connection, made: Row[Any], row: Row[Any]) -> None:
         if connection.scalar(select(decisions.c.id).where(decisions.c.undoes == made.id)):
             raise Conflict(f"decision {made.id} is undone already")
-        if made.appeal_id is not None:
-            raise Conflict(f"decision {made.id} settled an appeal; open another appeal to change it")
+        _check_settled([made])
         if decided_again(made.id, active(connection, [row.id]).get(row.id, [])):
             raise Conflict(f"comment {row.id} was decided again after decision {made.id}")
 
@@ -377,6 +387,12 @@ class Desk:
             user = self._user(connection, moderator)
             row = connection.execute(_EXPOSURE, {"user": user.id, "since": since, "severe": severe}).one()
         return int(row.whole), int(row.hard or 0)
+
+
+def _check_settled(made: Sequence[Row[Any]]) -> None:
+    """Raise `Conflict` when one of some decisions settled an appeal: the author was told what came of it."""
+    if settled := next((one for one in made if one.stage == "appeal"), None):
+        raise Conflict(f"decision {settled.id} settled an appeal; open another appeal to change it")
 
 
 @lru_cache(maxsize=1024)

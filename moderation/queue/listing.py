@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -25,6 +25,7 @@ from moderation.queue.rows import (
     NOT_SAMPLED,
     SAMPLED,
     SECOND,
+    SINGLY,
     WAITING,
     comment_of,
     counted,
@@ -34,6 +35,7 @@ from moderation.queue.rows import (
     had_a_hand,
     order_by,
     pasts,
+    skipped,
     user_id,
     version_of,
 )
@@ -175,6 +177,16 @@ class Listing:
             whole = connection.execute(counted([func.count()], chosen)).scalar_one()
             return int(whole - connection.execute(by_chance).scalar_one())
 
+    def skipped(self, moderator: str, chosen: Filter | None = None) -> int:
+        """Return how many comments of a filter are not given to a moderator, because they skipped them this shift.
+
+        Comments that wait by chance are left out, as in `page`.
+        """
+        query = filtered(select(func.count()).select_from(comments), chosen or Filter())
+        with self._database.read() as connection:
+            own = skipped(user_id(connection, moderator), self._database.now())
+            return int(connection.execute(query.where(own, NOT_SAMPLED)).scalar_one())
+
     def histogram(self, chosen: Filter | None = None, *, bars: int = 20) -> list[Bar]:
         """Return how the probabilities of a label (of the deciding one, without a label) are spread.
 
@@ -253,13 +265,51 @@ class Listing:
             found.append((also, more.title or more.url, self.count(Filter(article=also))))
         return found
 
-    def decisions(self, moderator: str | None = None, *, since: datetime | None = None, limit: int = 100) -> list[Past]:
-        """Return the latest decisions, of one moderator or all, latest first."""
+    def decisions(
+        self,
+        moderator: str | None = None,
+        *,
+        since: datetime | None = None,
+        singly: bool = False,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Past]:
+        """Return the latest decisions, of one moderator or all, latest first.
+
+        Parameters
+        ----------
+        since : from when on
+        singly : without what bulk acts, and undos of whole bulk acts, added
+        before, after : only decisions with lower or higher numbers; with `after` those next to it
+        """
         with self._database.read() as connection:
             where = [] if moderator is None else [decisions.c.user_id == user_id(connection, moderator)]
             if since is not None:
                 where.append(decisions.c.decided >= since)
-            return pasts(connection, *where, limit=limit)[::-1]
+            if singly:
+                where += SINGLY
+            if before is not None:
+                where.append(decisions.c.id < before)
+            if after is not None:
+                where.append(decisions.c.id > after)
+            return pasts(connection, *where, limit=limit, first=after is not None)[::-1]
+
+    def entries(self, refs: Collection[int], *, longest: int = SHORT) -> dict[int, Entry]:
+        """Return comments as lines of a list, by number; their texts are cut to what shows `longest` characters."""
+        with self._database.read() as connection:
+            rows = connection.execute(entries().where(comments.c.id.in_(refs))).all()
+        now = self._database.now()
+        return {row.id: entry(row, now, longest) for row in rows}
+
+    def escalations(self, refs: Collection[int]) -> dict[int, list[Past]]:
+        """Return, per escalated comment, why it is: the decision to escalate it, or the two that disagree."""
+        found: dict[int, list[Past]] = {ref: [] for ref in refs}
+        with self._database.read() as connection:
+            counting = [one.id for some in active(connection, refs).values() for one in some]
+            for past in pasts(connection, decisions.c.id.in_(counting)):
+                found[past.comment_ref].append(past)
+        return {ref: made[-1:] if made and made[-1].decision.act == "escalate" else made for ref, made in found.items()}
 
     def undoable(self, made: Sequence[Past]) -> set[int]:
         """Return the numbers of those decisions that can still be undone, by who made them.

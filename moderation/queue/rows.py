@@ -11,7 +11,18 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, lit
 from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
 from moderation.errors import NotFound
 from moderation.markup import beginning
-from moderation.queue.schema import appeals, articles, comments, decisions, scores, skips, undoing, users, versions
+from moderation.queue.schema import (
+    appeals,
+    articles,
+    bulks,
+    comments,
+    decisions,
+    scores,
+    skips,
+    undoing,
+    users,
+    versions,
+)
 from moderation.queue.values import Entry, Filter, Order, Past, Version
 
 WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
@@ -110,13 +121,17 @@ def order_by(order: Order, label: str | None) -> tuple[Any, Any, bool]:
     return comments.c.received, comments.c.id, order == "newest"
 
 
+def skipped(user_id: Any, now: Any) -> ColumnElement[bool]:
+    """Return the condition that a user has put a comment aside."""
+    return exists().where(skips.c.user_id == user_id, skips.c.comment_id == comments.c.id, skips.c.until > now)
+
+
 def open_to(user_id: Any, now: Any) -> list[ColumnElement[bool]]:
     """Return the conditions under which a waiting comment may be given to a user."""
-    skipped = exists().where(skips.c.user_id == user_id, skips.c.comment_id == comments.c.id, skips.c.until > now)
     return [
         or_(comments.c.waiting == 1, comments.c.first_by != user_id),
         or_(comments.c.claimed_by.is_(None), comments.c.claimed_by == user_id, comments.c.claimed_until <= now),
-        ~skipped,
+        ~skipped(user_id, now),
     ]
 
 
@@ -195,11 +210,26 @@ _PASTS = (
 )
 
 
-def pasts(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Past]:
-    """Return decisions, oldest first; with a limit, the latest ones."""
+_UNDONE = decisions.alias("undone")
+_WHOLE_UNDO = (
+    exists()
+    .where(_UNDONE.c.id == decisions.c.undoes, bulks.c.id == _UNDONE.c.bulk_id, decisions.c.decided >= bulks.c.undone)
+    .correlate(decisions)
+)
+SINGLY: tuple[ColumnElement[bool], ...] = (
+    decisions.c.bulk_id.is_(None),
+    or_(decisions.c.undoes.is_(None), ~_WHOLE_UNDO),
+)
+"""Decisions made one by one. An undo of one comment of a bulk act is one, too: it came before the whole was undone."""
+
+
+def pasts(
+    connection: Connection, *where: ColumnElement[bool], limit: int | None = None, first: bool = False
+) -> list[Past]:
+    """Return decisions, oldest first; with a limit, the latest ones, or the `first` ones."""
     query = _PASTS.where(*where) if where else _PASTS
-    if limit is None:
-        return [past(row) for row in connection.execute(query.order_by(decisions.c.id))]
+    if limit is None or first:
+        return [past(row) for row in connection.execute(query.order_by(decisions.c.id).limit(limit))]
     rows: Sequence[Row[Any]] = connection.execute(query.order_by(decisions.c.id.desc()).limit(limit)).all()
     return [past(row) for row in reversed(rows)]
 

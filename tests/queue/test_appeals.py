@@ -6,7 +6,7 @@ import pytest
 
 from moderation.errors import Conflict, Forbidden, InputError, NotFound
 from moderation.queue import Appeal, Intake, Ruling, Store
-from tests.queue.conftest import incoming
+from tests.queue.conftest import PLAIN, incoming
 from tests.queue.recount import check
 
 REJECT = Ruling("reject", reason="ABUSE")
@@ -77,6 +77,27 @@ def test_a_settled_appeal_cannot_be_undone(filled: Store, appeal: Appeal) -> Non
     outcome = filled.appeals.decide("bob", appeal.ref, Ruling("approve"))
     with pytest.raises(Conflict, match="appeal"):
         filled.desk.undo("bob", outcome.past.ref)
+
+
+@pytest.mark.parametrize("ruling", [Ruling("approve"), REJECT])
+@pytest.mark.parametrize("name", ["ada", "bob", "sue"])
+def test_a_settled_appeal_is_not_reversed_by_a_revision(
+    filled: Store, appeal: Appeal, ruling: Ruling, name: str
+) -> None:
+    outcome = filled.appeals.decide("bob", appeal.ref, ruling)
+    for other in (Ruling("approve"), REJECT, Ruling("escalate", note="Please look.")):
+        with pytest.raises(Conflict, match="settled an appeal; open another appeal to change it"):
+            filled.desk.decide(name, appeal.comment_ref, other, revise=True)
+    assert filled.listing.item(appeal.comment_ref).state == outcome.state
+    check(filled)
+
+
+def test_an_edited_text_is_decided_on_anew_after_its_appeal(filled: Store, appeal: Appeal) -> None:
+    filled.appeals.decide("bob", appeal.ref, REJECT)
+    filled.arrivals.put([incoming(19, 0.9, text="text 19 edited you clown")], site="gazette", intake=PLAIN)
+    assert filled.desk.decide("ada", appeal.comment_ref, REJECT).past.stage == "review"
+    assert filled.desk.decide("ada", appeal.comment_ref, Ruling("approve"), revise=True).state == "approved"
+    check(filled)
 
 
 def test_appeals_are_counted_for_who_may_decide_on_them(filled: Store, appeal: Appeal) -> None:

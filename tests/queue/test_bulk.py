@@ -249,3 +249,20 @@ def test_a_broken_cursor_is_the_clients_fault(filled: Store, after: str) -> None
 def test_a_cursor_holds_a_time_that_the_database_knows(filled: Store, when: str) -> None:
     with pytest.raises(InputError, match="after"):
         filled.listing.page(order="oldest", after=cursor(f'["{when}",1]'))
+
+
+def test_single_decisions_are_told_apart_from_those_of_bulk_acts(filled: Store) -> None:
+    alone = filled.desk.decide("ada", 20, REJECT).past.ref
+    bulk = filled.bulks.act("ada", Filter(low=0.5), REJECT)
+    inside = next(past for past in filled.listing.decisions("ada") if past.bulk and past.comment_ref == 15)
+    taken_out = filled.desk.undo("ada", inside.ref).past.ref
+    filled.bulks.undo("ada", bulk.ref)
+    last = filled.desk.decide("ada", 12, REJECT).past.ref
+    undone = filled.desk.undo("ada", last).past.ref
+    assert [past.ref for past in filled.listing.decisions("ada", singly=True)] == [undone, last, taken_out, alone]
+    assert len(filled.listing.decisions("ada")) == 4 + 2 * bulk.size - 1
+
+    def some(**where: int) -> list[int]:
+        return [past.ref for past in filled.listing.decisions("ada", singly=True, limit=2, **where)]
+
+    assert (some(), some(before=last), some(after=alone)) == ([undone, last], [taken_out, alone], [last, taken_out])

@@ -135,6 +135,27 @@ def test_skipping_is_no_decision(filled: Store, clock: Clock) -> None:
     assert one(filled).ref == first.ref
 
 
+def test_what_was_skipped_can_be_taken_up_again(filled: Store, clock: Clock) -> None:
+    high, refs = Filter(low=0.8), [entry.ref for entry in filled.listing.page(Filter(low=0.8)).entries]
+    for ref in (*refs, filled.listing.page(Filter(high=0.8)).entries[0].ref):
+        filled.desk.skip("ada", ref)
+    assert (filled.listing.skipped("ada", high), filled.listing.skipped("ada")) == (len(refs), len(refs) + 1)
+    assert filled.listing.skipped("bob", high) == filled.desk.unskip("bob", high) == 0
+    assert filled.desk.claim("ada", high) == []
+    assert filled.desk.unskip("ada", high) == len(refs)
+    assert (filled.listing.skipped("ada", high), filled.listing.skipped("ada")) == (0, 1)
+    assert filled.desk.hold("ada", high, most=10) == refs
+    clock.forward(hours=9)
+    assert filled.listing.skipped("ada") == filled.desk.unskip("ada") == 0
+
+
+def test_skipping_does_not_tell_what_waits_by_chance(store: Store) -> None:
+    store.arrivals.put([incoming(1, 0.1)], site="gazette", intake=Intake(sample=1, double=0))
+    store.desk.skip("ada", 1)
+    assert store.listing.skipped("ada") == 0
+    assert store.desk.unskip("ada") == 1
+
+
 def test_a_double_submit_has_one_effect(filled: Store) -> None:
     first = one(filled)
     once = filled.desk.decide("ada", first.ref, REJECT, key="k")
@@ -256,8 +277,9 @@ def test_escalated_comments_wait_for_a_senior(filled: Store) -> None:
 def test_deciding_anew_is_said_to_be_so(filled: Store) -> None:
     first = one(filled)
     filled.desk.decide("ada", first.ref, APPROVE)
-    with pytest.raises(AlreadyDecided):
-        filled.desk.decide("ada", first.ref, REJECT)
+    for name, whom in (("ada", "you"), ("bob", "ada")):
+        with pytest.raises(AlreadyDecided, match=f"was decided by {whom}: approve$"):
+            filled.desk.decide(name, first.ref, REJECT)
     assert filled.desk.decide("ada", first.ref, REJECT, revise=True).state == "rejected"
     with pytest.raises(Forbidden):
         filled.desk.decide("bob", first.ref, APPROVE, revise=True)
@@ -267,6 +289,20 @@ def test_deciding_anew_is_said_to_be_so(filled: Store) -> None:
         filled.desk.undo("ada", filled.listing.item(first.ref).history[0].ref)
     assert filled.desk.undo("sue", final.past.ref).state == "rejected"
     check(filled)
+
+
+def test_a_senior_is_told_why_a_comment_is_escalated(filled: Store) -> None:
+    filled.arrivals.put([incoming(30), incoming(31)], site="gazette", intake=Intake(sample=0, double=1))
+    two, undone = (filled.listing.find("gazette", name) or 0 for name in ("c30", "c31"))
+    first = filled.desk.decide("ada", undone, Ruling("escalate", note="Not yet."))
+    filled.desk.undo("ada", first.past.ref)
+    filled.desk.decide("bob", undone, Ruling("escalate", note="Is this a quotation?"))
+    filled.desk.decide("ada", two, REJECT)
+    filled.desk.decide("bob", two, APPROVE)
+    found = filled.listing.escalations([two, undone])
+    assert [(one.decision.moderator, one.decision.note) for one in found[undone]] == [("bob", "Is this a quotation?")]
+    assert [(one.decision.moderator, one.decision.act) for one in found[two]] == [("ada", "reject"), ("bob", "approve")]
+    assert filled.listing.escalations([]) == {}
 
 
 class TestSecondLook:

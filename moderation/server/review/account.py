@@ -10,7 +10,11 @@ from starlette.routing import BaseRoute, Route
 from moderation.errors import InputError, SignInFailed, SignInThrottled
 from moderation.queue import Preferences
 from moderation.queue.people import SHIFT
+from moderation.server.review import appeals
 from moderation.server.review.room import Door, Room, Visit, own_path
+
+KEPT = "kept-"
+"""What names of fields begin with that were typed into another form, before the session had ended."""
 
 
 def routes(room: Room) -> list[BaseRoute]:
@@ -31,23 +35,27 @@ def sign_in_page(visit: Visit) -> Response:
     wanted = own_path(visit.request.query_params.get("next")) or "/work"
     if visit.session is not None:
         return visit.go(wanted)
-    return visit.render("sign_in.html", wanted=wanted, name="", problem=None)
+    return visit.render("sign_in.html", wanted=wanted, name="", problem=None, kept={})
 
 
 def sign_in(visit: Visit) -> Response:
     """Open a session. Too many failures have to wait, by account and by address."""
     wanted, name = own_path(visit.form.get("next")) or "/work", visit.form.get("name", "").strip()
+    kept = {key.removeprefix(KEPT): value for key, value in visit.form.items() if key.startswith(KEPT)}
+    about = {"wanted": wanted, "name": name, "kept": kept}
     try:
         secret, _ = visit.store.people.sign_in(name, visit.form.get("password", ""), address=visit.address)
     except SignInThrottled as error:
-        response = visit.render("sign_in.html", error.status, wanted=wanted, name=name, problem=str(error))
+        response = visit.render("sign_in.html", error.status, problem=str(error), **about)
         response.headers["retry-after"] = str(int(error.wait) + 1)
         return response
     except SignInFailed as error:
-        return visit.render(
-            "sign_in.html", error.status, wanted=wanted, name=name, problem="Name and password do not fit."
-        )
-    response = visit.go(wanted)
+        return visit.render("sign_in.html", error.status, problem="Name and password do not fit.", **about)
+    if kept:  # a redirect could carry it in an address alone
+        visit.signed_in(secret)
+        response = appeals.page(visit, kept)
+    else:
+        response = visit.go(wanted)
     set_cookie(visit, response, secret)
     return response
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.errors import ClaimTaken, NotFound
-from moderation.queue import Filter, Item
+from moderation.queue import Item
 from moderation.server.review.choice import Choice
-from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.room import Door, Room, Visit, own_path, paged, whole
 from moderation.server.review.work import card, done, filters
+
+DECISIONS, BEGINNING = 50, 80
+"""Decisions on a page of one's own, and how many characters of the comment stand beside each."""
 
 
 def routes(room: Room) -> list[BaseRoute]:
@@ -35,6 +40,7 @@ def queue(visit: Visit) -> Response:
         choice=choice,
         filters=filters(visit, choice),
         total=visit.store.listing.count(choice.filter),
+        skipped=visit.store.listing.skipped(visit.name, choice.filter) if choice.filter.state == "waiting" else 0,
         now=visit.store.database.now(),
         blur=visit.user.preferences.blur,
     )
@@ -44,13 +50,29 @@ def comment(visit: Visit) -> Response:
     """Show one comment with all that happened to it; one that waits is claimed, if nobody else has it."""
     ref = visit.number("ref")
     item, taken = _opened(visit, ref)
+    came = _came(visit)
+    here = f"/comments/{ref}" + (f"?{urlencode({'back': came}, errors='replace')}" if came else "")
     return visit.render(
         "comment.html",
-        card=card(visit, item, back=f"/comments/{ref}"),
+        card=card(visit, item, back=here),
+        came=came,
         taken=taken,
         versions=visit.store.listing.versions(ref),
         **done(visit),
     )
+
+
+def _came(visit: Visit) -> str | None:
+    """Return the list from which a comment was opened: a page of ours, as its address or the page before it says.
+
+    After a decision, its undo or a look at the whole text the page before is the comment's own.
+    """
+    before = urlsplit(visit.came_from or "")
+    given = visit.request.query_params.get("back")
+    if given is None and before.path == visit.request.url.path:
+        given = dict(parse_qsl(before.query)).get("back")
+    came = own_path(given)
+    return came if came and visit.room.is_page(came) else None
 
 
 def _opened(visit: Visit, ref: int) -> tuple[Item, str | None]:
@@ -75,8 +97,14 @@ def thread(visit: Visit) -> Response:
     ref = visit.number("ref")
     item = visit.store.listing.item(ref, visit.name)
     entries = visit.store.listing.thread(ref)
-    now = visit.store.database.now()
-    return visit.render("thread.html", item=item, entries=entries, now=now, blur=visit.user.preferences.blur)
+    return visit.render(
+        "thread.html",
+        item=item,
+        entries=entries,
+        named={entry.comment.id: entry for entry in entries},
+        now=visit.store.database.now(),
+        blur=visit.user.preferences.blur,
+    )
 
 
 def find(visit: Visit) -> Response:
@@ -92,13 +120,23 @@ def find(visit: Visit) -> Response:
 
 
 def mine(visit: Visit) -> Response:
-    """Show one's own decisions, each with its undo."""
-    decisions = visit.store.listing.decisions(visit.name, limit=100)
-    bulks = visit.store.bulks.latest(visit.name)
-    escalated = visit.store.listing.count(Filter(state="escalated"))
-    undoable = visit.store.listing.undoable(decisions)
+    """Show a page of one's own single decisions, each with its undo, and one's latest bulk acts."""
+    query = visit.request.query_params
+    before, after = whole(query.get("before", "")), whole(query.get("after", ""))
+    listing = visit.store.listing
+    found = listing.decisions(visit.name, singly=True, before=before, after=after, limit=DECISIONS + 1)
+    decisions, newer, older = paged(found, DECISIONS, before, after)
     return visit.render(
-        "mine.html", decisions=decisions, undoable=undoable, bulks=bulks, escalated=escalated, **done(visit)
+        "mine.html",
+        decisions=decisions,
+        entries=listing.entries({one.comment_ref for one in decisions}, longest=2 * BEGINNING),
+        newer=decisions[0].ref if newer else None,
+        older=decisions[-1].ref if older else None,
+        undoable=listing.undoable(decisions),
+        bulks=visit.store.bulks.latest(visit.name),
+        now=visit.store.database.now(),
+        blur=visit.user.preferences.blur,
+        **done(visit),
     )
 
 

@@ -44,14 +44,17 @@ class Choice:
 
     def query(self, **changes: Any) -> str:
         """Return the parameters of an address, with some changed; None takes one away."""
+        found = self.asked() | changes
+        return urlencode({name: value for name, value in found.items() if value not in (None, "")})
+
+    def asked(self) -> dict[str, Any]:
+        """Return the parameters by name, for the fields of a form."""
         found: dict[str, Any] = self.filter.to_json()
         if self.filter.state is None:
             found["state"] = "any"
         elif self.filter.state == "waiting":
             del found["state"]
-        found["order"] = self.order
-        found |= changes
-        return urlencode({name: value for name, value in found.items() if value not in (None, "")})
+        return found | {"order": self.order}
 
     @property
     def conditions(self) -> list[tuple[str, Any]]:

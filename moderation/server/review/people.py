@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from moderation.errors import Conflict, InputError
 from moderation.queue.audit import KINDS
 from moderation.queue.people import ROLES, SCOPES, Role
-from moderation.server.review.room import Door, Room, Visit, whole
+from moderation.server.review.room import Door, Room, Visit, paged, whole
 
 LINES = 200
 """Lines of the audit on a page."""
@@ -96,16 +96,12 @@ def audit(visit: Visit) -> Response:
     kind, name = query.get("kind") or None, query.get("name") or None
     before, after = whole(query.get("before", "")), whole(query.get("after", ""))
     lines = visit.store.people.audit(kind=kind, name=name, before=before, after=after, limit=LINES + 1)
-    more = len(lines) > LINES
-    if after is not None:  # the one too many is the latest
-        lines, newer, older = lines[-LINES:], more, True
-    else:
-        lines, newer, older = lines[:LINES], before is not None, more
+    lines, newer, older = paged(lines, LINES, before, after)
     return visit.render(
         "audit.html",
         lines=lines,
-        newer=_page(kind, name, after=lines[0].ref) if lines and newer else None,
-        older=_page(kind, name, before=lines[-1].ref) if lines and older else None,
+        newer=_page(kind, name, after=lines[0].ref) if newer else None,
+        older=_page(kind, name, before=lines[-1].ref) if older else None,
         kinds=KINDS,
         names=[user.name for user in visit.store.people.all()],
         kind=kind,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from anyio import to_thread
@@ -133,6 +133,10 @@ class Visit:
         renew = self.request.url.path not in POLLED
         return self.store.people.session(self.secret, renew=renew) if self.secret else None
 
+    def signed_in(self, secret: str) -> None:
+        """Go on as who has just signed in."""
+        self.secret, self.session = secret, self.store.people.session(secret)
+
     @property
     def user(self) -> User:
         """Who is signed in; only for pages that ask for a role."""
@@ -181,6 +185,12 @@ class Visit:
         return own_path(self.form.get("back")) or default
 
     @property
+    def here(self) -> str:
+        """The address that is asked for, without the host."""
+        url = self.request.url
+        return url.path + (f"?{url.query}" if url.query else "")
+
+    @property
     def came_from(self) -> str | None:
         """The page of ours that a form stood on, or wanted to go to; None where that is not known."""
         try:
@@ -223,6 +233,20 @@ def whole(text: str) -> int | None:
     return found if found < 1 << 63 else None
 
 
+Line = TypeVar("Line")
+
+
+def paged(found: list[Line], most: int, before: int | None, after: int | None) -> tuple[list[Line], bool, bool]:
+    """Return a page of lines, latest first, and whether newer and older ones are known besides.
+
+    `found` are the lines before or after a number, and one too many where there are more: with `after`, the latest.
+    """
+    more = len(found) > most
+    lines = found[-most:] if after is not None else found[:most]
+    newer, older = (more, True) if after is not None else (before is not None, more)
+    return lines, newer and bool(lines), older and bool(lines)
+
+
 Handler = Callable[[Visit], Response]
 
 
@@ -234,12 +258,16 @@ class Door:
     room : the parts
     handler : the page's own work; runs in a thread, for the store blocks
     role : the least role that may enter; None: everybody
+    keeps : fields of the form that the page for signing in carries on, where the session has ended meanwhile
     """
 
-    def __init__(self, room: Room, handler: Handler, role: Role | None = "moderator") -> None:
+    def __init__(
+        self, room: Room, handler: Handler, role: Role | None = "moderator", keeps: Sequence[str] = ()
+    ) -> None:
         self.room = room
         self.handler = handler
         self.role = role
+        self.keeps = keeps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -277,7 +305,7 @@ class Door:
     def _respond(self, visit: Visit) -> Response:
         try:
             if self.role is not None and visit.session is None:
-                return _sign_in_first(visit)
+                return _sign_in_first(visit, self.keeps)
             self._admit(visit)
             return self.handler(visit)
         except ModerationError as error:
@@ -337,17 +365,24 @@ def own_path(where: str | None) -> str | None:
     return where if not parts.netloc and not parts.scheme else None
 
 
-def _sign_in_first(visit: Visit) -> Response:
-    """Ask who is not signed in to sign in and to come back; what a form wanted is not done, and they are told so."""
+def _sign_in_first(visit: Visit, keeps: Sequence[str] = ()) -> Response:
+    """Ask who is not signed in to sign in and to come back; what a form wanted is not done, and they are told so.
+
+    What was typed into the fields `keeps` goes through the form for signing in, so that it enters no address, no log
+    and no store. Forms of other sites are refused before that.
+    """
     if visit.scripted:
         return visit.json({"error": "You are signed out."}, 401)
     url = visit.request.url
+    kept = {name: visit.form[name] for name in keeps if visit.form.get(name, "").strip()}
+    if kept:
+        _same_origin(visit)
+        return visit.render("sign_in.html", 401, wanted=url.path, name="", problem=None, kept=kept)
     if visit.request.method != "GET":
         where = visit.came_from or "/work"
         wanted = quote(f"{where}{'&' if '?' in where else '?'}lost=yes")
         return visit.go("/sign-in" if url.path == "/sign-out" else f"/sign-in?lost=yes&next={wanted}")
-    wanted = url.path + (f"?{url.query}" if url.query else "")
-    return visit.go("/sign-in" if wanted == "/" else f"/sign-in?next={quote(wanted)}")
+    return visit.go("/sign-in" if visit.here == "/" else f"/sign-in?next={quote(visit.here)}")
 
 
 def _same_origin(visit: Visit) -> None:

@@ -31,11 +31,13 @@ def senior(visit: Visit) -> Response:
     since = _since(visit, period)
     statistics = visit.store.statistics
     weeks = statistics.weeks(visit.store.database.now() - timedelta(weeks=26))
+    escalated = visit.store.listing.page(Filter(state="escalated"), order="oldest").entries
     return visit.render(
         "senior.html",
         period=period,
         periods=list(PERIODS),
-        escalated=visit.store.listing.page(Filter(state="escalated"), order="oldest").entries,
+        escalated=escalated,
+        escalations=visit.store.listing.escalations([entry.ref for entry in escalated]),
         work=statistics.work(since),
         agreement=statistics.agreement(since),
         overturned=statistics.overturned(since, limit=50),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from moderation.markup import plain
-from moderation.queue import Session
+from moderation.queue import Past, Session
 from moderation.seen import seen
 
 LABELS = {
@@ -35,6 +35,18 @@ STATES = {
     "passed": "let through by the policy",
 }
 ACTS = {"approve": "approved", "reject": "rejected", "escalate": "escalated", "undo": "undid"}
+GROUNDS = {"illegal": "against the law", "incompatible": "against the site's rules"}
+VISIBILITIES = {"removed": "removed", "disabled": "disabled", "demoted": "shown less", "labelled": "labelled"}
+CONDITIONS = {
+    "label": "Label:",
+    "low": "Score from",
+    "high": "Score to",
+    "site": "Site:",
+    "article": "Article:",
+    "author": "Author:",
+}
+"""Conditions of a filter, as its form calls them."""
+
 ORDERS = {
     "severity": "Most severe first",
     "oldest": "Oldest first",
@@ -125,12 +137,27 @@ def age(moment: datetime, now: datetime) -> str:
 
 
 def moment(value: datetime | str | None) -> str:
-    """Return a time as people write it; a comment's own date may be any text."""
+    """Return a time as people write it, in UTC where its zone is known; a comment's own date may be any text."""
     try:
         when = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         return str(value)
-    return f"{when:%-d %b %Y, %H:%M}" if when else ""
+    if when is None:
+        return ""
+    if when.tzinfo is None:
+        return f"{when:%-d %b %Y, %H:%M}"
+    try:
+        return f"{when.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    except OverflowError:  # midnight of the first day of all, east of Greenwich
+        return str(value)
+
+
+def deed(past: Past) -> str:
+    """Return what a decision did; of a rejection that removes nothing, what is done instead."""
+    act = ACTS.get(past.decision.act, past.decision.act)
+    if past.visibility in (None, "removed"):
+        return act
+    return f"{act}: {VISIBILITIES.get(past.visibility, past.visibility)}"
 
 
 def hidden(text: str) -> int:
@@ -141,6 +168,15 @@ def hidden(text: str) -> int:
 def web(address: str | None) -> bool:
     """Whether an address is one of the web; any other scheme may run a script."""
     return (address or "").lower().startswith(("https://", "http://"))
+
+
+def condition(name: str, value: Any, articles: Iterable[tuple[int, str, int]]) -> str:
+    """Return a condition of a filter in the words of its form; `articles` are those that the form offers."""
+    if name == "article":
+        value = next((headline(title) for ref, title, _ in articles if ref == value), "") or "no title"
+    if name in ("low", "high"):
+        value = f"{value:g}"
+    return f"{CONDITIONS[name]} {label(value) if name == 'label' else value}"
 
 
 def headline(title: str | None) -> str:
@@ -197,9 +233,13 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "headline": headline,
     "plural": plural,
     "web": web,
+    "condition": lambda pair, articles: condition(pair[0], pair[1], articles),
     "query": lambda values: urlencode(values, errors="replace"),  # names may hold lone surrogates
     "state": lambda name: STATES.get(name, name),
     "act": lambda name: ACTS.get(name, name),
+    "deed": deed,
+    "ground": lambda name: GROUNDS.get(name, name),
+    "visibility": lambda name: VISIBILITIES.get(name, name),
     "stage": lambda name: STAGES.get(name, name),
     "reference": lambda value: f"#{value}",
 }

@@ -39,6 +39,7 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/token", Door(room, token), methods=["GET"]),
         Route("/comments/{ref}/decide", Door(room, decide), methods=["POST"]),
         Route("/comments/{ref}/skip", Door(room, skip), methods=["POST"]),
+        Route("/work/unskip", Door(room, unskip), methods=["POST"]),
         Route("/decisions/{ref}/undo", Door(room, undo), methods=["POST"]),
     ]
 
@@ -54,6 +55,7 @@ def work(visit: Visit) -> Response:
         "work.html",
         card=card(visit, got[0], choice) if got else None,
         choice=choice,
+        skipped=0 if got else listing.skipped(visit.name, choice.waiting()),
         filters=filters(visit, choice),
         latest=next((one for one in latest if one.ref in undoable), None),
         **done(visit),
@@ -158,6 +160,13 @@ def skip(visit: Visit) -> Response:
     return visit.json(status(visit)) if visit.scripted else visit.go(visit.back("/work"))
 
 
+def unskip(visit: Visit) -> Response:
+    """Take up again what one skipped of a filter, and go on with it."""
+    choice = Choice.read(visit.form, visit.user.preferences.order)
+    visit.store.desk.unskip(visit.name, choice.waiting())
+    return visit.go(f"/work?{choice.query(state=None)}")
+
+
 def answer(visit: Visit, outcome: Outcome, name: str) -> Response:
     """Say what a decision did: as data, or by going on to the next page."""
     if visit.scripted:
@@ -237,6 +246,7 @@ def card(
         "now": now,
         "back": back or f"/work{query}",
         "open": item.state in ("queued", "escalated"),
+        "settled": settled(item),
         "acts": acts and _may_act(visit, item),
     }
 
@@ -247,9 +257,14 @@ def _may_act(visit: Visit, item: Item) -> bool:
         return item.claimed_by == visit.name
     if item.state == "escalated":
         return item.claimed_by == visit.name and visit.user.may("senior")
-    if item.state == "passed" or not item.history:
+    if item.state == "passed" or not item.history or settled(item):
         return False
     return visit.user.may("senior") or item.history[-1].decision.moderator == visit.name
+
+
+def settled(item: Item) -> bool:
+    """Whether an appeal settled where the present text stands, so that no revision can change it."""
+    return any(past.stage == "appeal" and past.version == item.version.number for past in item.history)
 
 
 def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:

@@ -1,0 +1,113 @@
+"""What lists tell of comments, and the way from a list to a comment and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from moderation.comment import Article, Comment
+from moderation.queue import Intake, Ruling
+from tests.review.conftest import Enter, Site
+from tests.review.test_rights import sign_in
+from tests.review.test_told import rows, words
+
+ALL = Intake(queue_all=True, sample=0, double=0)
+BACK = re.compile(r'<a href="([^"]+)">Back to ([^<]+)</a>')
+
+
+@pytest.fixture
+def client(empty: Site) -> Iterator[httpx.Client]:
+    """A browser without a screen."""
+    with httpx.Client(base_url=empty.url, headers={"accept": "text/html"}) as client:
+        yield client
+
+
+def test_seniors_see_who_escalated_and_why(client: httpx.Client, site: Site) -> None:
+    site.put(Comment("twice", "You stupid, lying pig."), intake=Intake(sample=0, double=1))
+    twice = site.store.listing.find("gazette", "twice") or 0
+    site.store.desk.decide("ada", 3, Ruling("escalate", note="Is <this> a quotation?"))
+    site.store.desk.decide("ada", twice, Ruling("reject", reason="ABUSE"))
+    site.store.desk.decide("bob", twice, Ruling("approve"))
+    sign_in(client, "sue")
+    page = client.get("/senior").text
+    escalated, disputed = sorted(rows(page), key=lambda row: "pig" in row)
+    assert "escalated by ada" in words(escalated) and "Is &lt;this&gt; a quotation?" in escalated
+    assert "rejected by ada" in words(disputed) and "approved by bob" in words(disputed)
+    assert "They disagree, unseen by each other." in disputed and "They disagree" not in escalated
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "called"),
+    [
+        ("ada", "/?label=abuse&low=0.1&order=oldest", "the queue"),
+        ("ada", "/?state=any&author=%26%3D%2F+%C3%A9", "the queue"),
+        ("ada", "/comments/1/thread", "the list"),
+        ("sue", "/senior?days=7", "Senior"),
+        ("bob", "/mine?before=999", "My decisions"),
+    ],
+)
+def test_a_comment_leads_back_to_its_list(client: httpx.Client, empty: Site, name: str, path: str, called: str) -> None:
+    empty.put(Comment("a", "You stupid, lying pig.", author="&=/ é"))
+    empty.put(Comment("b", "You stupid, lying swine.", author="&=/ é"))
+    empty.store.desk.decide("bob", 2, Ruling("escalate", note="?"))
+    sign_in(client, name)
+    link = re.search(r'class="row-text" href="([^"]+)"', client.get(path).text)
+    assert link is not None
+    page = client.get(unescape(link[1])).text
+    assert [(unescape(where), to) for where, to in BACK.findall(page)] == [(path, called)]
+
+
+def test_the_way_back_outlives_a_decision_and_its_undo(empty: Site, enter: Enter) -> None:
+    empty.put(*(Comment(f"c{n}", f"You stupid, lying pig {n}.") for n in range(3)))
+    for script in (True, False):
+        page = enter(empty, java_script_enabled=script)
+        page.goto("/?order=oldest&label=abuse")
+        page.locator(".row-text").first.focus()
+        page.keyboard.press("Enter")
+        page.click(".card button:has-text('Approve')")
+        page.wait_for_url("**done=*")
+        back = page.locator("a:has-text('Back to the queue')")
+        assert back.get_attribute("href") == "/?order=oldest&label=abuse"
+        page.click(".flash button:has-text('Undo')")
+        expect(page.locator(".flash")).to_contain_text("undid")
+        assert back.get_attribute("href") == "/?order=oldest&label=abuse"
+        back.click()
+        assert page.url.endswith("/?order=oldest&label=abuse")
+
+
+@pytest.mark.parametrize(
+    "where", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:1", "/sign-out", "/nowhere", ""]
+)
+def test_a_comment_leads_back_to_pages_of_ours_alone(client: httpx.Client, site: Site, where: str) -> None:
+    sign_in(client, "ada")
+    headers = {"referer": f"{site.url}/comments/3?back=%2F%2Fevil.example"}
+    assert "Back to" not in client.get("/comments/3", params={"back": where}).text
+    assert "Back to" not in client.get("/comments/3", headers=headers).text
+    assert "Back to" not in client.get("/comments/3").text
+
+
+def test_a_thread_says_who_answers_whom(client: httpx.Client, empty: Site) -> None:
+    article = Article("The ferry", "https://news.example/ferry")
+    empty.put(Comment("a", "You stupid, lying pig.", "joe", article=article), intake=ALL)
+    empty.put(Comment("b", "No, you.", "ann", parent_id="a", article=article), intake=ALL)
+    empty.put(Comment("c", "Both of you.", parent_id="lost", article=article), intake=ALL)
+    empty.put(Comment("d", "Neither, I say.", parent_id="c", article=article), intake=ALL)
+    sign_in(client, "ada")
+    page = client.get("/comments/2/thread").text
+    assert page.count("The ferry") == 1
+    told = [re.findall(r"answers .*", words("<li " + row)) for row in rows(page)]
+    assert told == [[], ["answers joe , #1"], [], ["answers no name , #3"]]
+    assert 'href="#row-1"' in rows(page)[1] and 'id="row-1"' in rows(page)[0]
+    assert ["you came from here" in row for row in rows(page)] == [False, True, False, False]
+    assert [f'<span class="num">#{ref}</span>' in row for ref, row in enumerate(rows(page), 1)] == [True] * 4
+
+
+def test_filters_say_that_an_author_is_meant_exactly(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    for path in ("/", "/work", "/bulk"):
+        assert re.search(r"Author, exactly</label>\s*<input[^>]* title=\"[^\"]*capitals", client.get(path).text)

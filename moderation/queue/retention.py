@@ -100,23 +100,21 @@ class Retention:
 
     def _forget(self, where: Sequence[ColumnElement[bool]], kind: str, detail: str) -> Forgotten:
         erased = deleted = last = 0
+        where = [*where, comments.c.erased.is_(None)]
         while True:
             with self._database.write() as connection:
-                some = list(
-                    connection.scalars(
-                        select(comments.c.id)
-                        .where(*where, comments.c.id > last, comments.c.erased.is_(None))
-                        .order_by(comments.c.id).limit(CHUNK)
-                    )
-                )  # fmt: skip
+                query = select(comments.c.id).where(*where, comments.c.id > last).order_by(comments.c.id).limit(CHUNK)
+                some = list(connection.scalars(query))
                 if not some:
                     note(self._database, connection, kind, detail=f"{detail}: {erased} erased, {deleted} deleted")
                     break
                 lock(connection, some)
-                kept = self._with_trail(connection, some)
+                # PostgreSQL may have waited for somebody who edited one, or opened an appeal: what now is so counts.
+                still = list(connection.scalars(select(comments.c.id).where(*where, comments.c.id.in_(some))))
+                kept = self._with_trail(connection, still)
                 self._erase(connection, kept)
-                self._delete(connection, [ref for ref in some if ref not in kept])
-            erased, deleted, last = erased + len(kept), deleted + len(some) - len(kept), some[-1]
+                self._delete(connection, [ref for ref in still if ref not in kept])
+            erased, deleted, last = erased + len(kept), deleted + len(still) - len(kept), some[-1]
         self._database.checkpoint()  # so that on SQLite erased texts do not linger in the log (see `secure_delete`)
         return Forgotten(erased, deleted)
 

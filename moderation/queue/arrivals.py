@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import SystemRandom
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from moderation.comment import Verdict
 from moderation.errors import InputError
@@ -57,7 +57,9 @@ class Arrivals:
         statement = self._database.insert(comments).on_conflict_do_nothing(index_elements=["site", "name"])
         fresh: dict[str, int] = {}
         if kept:
-            made = connection.execute(statement.returning(comments.c.id, comments.c.name), kept)
+            made = connection.execute(
+                statement.returning(comments.c.id, comments.c.name), self._ordered(connection, kept)
+            )
             fresh = {row.name: row.id for row in made}
         both = list(zip(chunk, rows, strict=True))
         new = [(fresh[one.comment.id], one, row["base"] == "queued") for one, row in both if one.comment.id in fresh]
@@ -67,6 +69,18 @@ class Arrivals:
         if again := [(one, row) for one, row in both if one.comment.id not in fresh]:
             totals.update(self._again(connection, again, site))
         return totals
+
+    def _ordered(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """Return new comments numbered as they came, in the order of their names.
+
+        On PostgreSQL two deliveries of the same comments in different orders would wait for each other otherwise.
+        """
+        if self._database.is_sqlite:
+            return rows
+        following = func.nextval(func.pg_get_serial_sequence(comments.name, "id"))
+        numbers = sorted(connection.scalars(select(following).select_from(func.generate_series(1, len(rows)))))
+        numbered = [row | {"id": number} for row, number in zip(rows, numbers, strict=True)]
+        return sorted(numbered, key=lambda row: str(row["name"]))
 
     def _check(self, connection: Connection, chunk: Sequence[Incoming], site: str) -> None:
         """Raise `InputError` for a new comment with a name too long to look it up by; older versions kept such."""

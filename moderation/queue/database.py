@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -47,6 +48,10 @@ _FULL = ("53100", "SQLITE_FULL")
 _UNFIT = ("22001", "22003", "22021", "22P05", "54000", "SQLITE_TOOBIG")
 """Too long, too large, not of the character set, or too long for an index: what was given does not fit in."""
 _BUSY = ("55P03", "40P01", "40001", "57014", "53300", "SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+LastWrite = Callable[["Database", Connection, Counter[Any]], None]
+"""Writes what a transaction has gathered, just before it ends; see `Database.at_end`."""
 
 
 def _now() -> datetime:
@@ -93,13 +98,25 @@ class Database:
         not `durable` does not wait for the disk; if the power goes it may be lost, as a whole. Claims are such.
         """
         with self._turn, self._errors(), self.engine.connect() as plain:
-            connection = plain.execution_options(writes="durably" if durable else "soon")
+            gathered: dict[LastWrite, Counter[Any]] = {}
+            connection = plain.execution_options(writes="durably" if durable else "soon", gathered=gathered)
             with connection.begin():
                 if not durable and not self.is_sqlite:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
+                for write, change in gathered.items():
+                    write(self, connection, change)
         if self._checkpoints:
             self._checkpoints.wrote()
+
+    def at_end(self, connection: Connection, write: LastWrite) -> Counter[Any]:
+        """Return the numbers that a transaction of `write` hands to a function once, just before it ends.
+
+        This is for rows that many transactions change, such as sums: they are locked for the shortest time, and nobody
+        waits for anything else who has locked one.
+        """
+        gathered: dict[LastWrite, Counter[Any]] = connection.get_execution_options()["gathered"]
+        return gathered.setdefault(write, Counter())
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -16,6 +16,7 @@
     ├── StoreError              the queue's database cannot do its work
     │   ├── StoreUnavailable    it cannot be opened or reached, or is busy for too long; trying again may help
     │   ├── StoreFull           its disk is full; what was acknowledged is kept
+    │   ├── ErasureUnfinished   texts are erased, but SQLite's log still holds them; doing it again ends it
     │   └── StoreForeign        it is not ours, or was written by a later version
     ├── NotFound                there is no such comment, decision, account ...
     ├── Conflict                what was asked no longer fits what is there; says what is
@@ -119,6 +120,13 @@ class StoreFull(StoreError):
 
     status = 507
     public = "the queue's database has no room left; nothing of this was written"
+
+
+class ErasureUnfinished(StoreError):
+    """Texts are erased, but SQLite's log still holds them, because somebody reads; erasing again, later, ends it."""
+
+    status = 503
+    public = "erased, but the log of the queue's database still holds the texts, because somebody reads; do it again"
 
 
 class StoreForeign(StoreError):

@@ -21,7 +21,7 @@ logger = logging.getLogger("moderation.queue")
 class Checkpoints:
     """Runs `checkpoint` soon after commits, never twice at once."""
 
-    def __init__(self, checkpoint: Callable[[], None]) -> None:
+    def __init__(self, checkpoint: Callable[[], object]) -> None:
         self._checkpoint = checkpoint
         self._wanted, self._over = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None

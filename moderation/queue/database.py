@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -33,6 +35,12 @@ CONNECTIONS = 20
 LONGEST_LOG = 20_000
 """Pages of SQLite's log at which a commit writes it back itself; before that a thread does (`Checkpoints`)."""
 
+LOG_SECONDS = 10
+"""How long `Database.empty_log` tries: as long as a reader may reasonably be in the way."""
+
+LOG_PAUSE = 0.1
+"""Seconds that one try waits for readers while nobody can write, and seconds between tries, in which others can."""
+
 MIGRATION_LOCK = 0x6D6F6465
 """Number of the advisory lock that lets one process at a time bring a PostgreSQL schema up to date."""
 
@@ -40,6 +48,10 @@ _FULL = ("53100", "SQLITE_FULL")
 _UNFIT = ("22001", "22003", "22021", "22P05", "54000", "SQLITE_TOOBIG")
 """Too long, too large, not of the character set, or too long for an index: what was given does not fit in."""
 _BUSY = ("55P03", "40P01", "40001", "57014", "53300", "SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+LastWrite = Callable[["Database", Connection, Counter[Any]], None]
+"""Writes what a transaction has gathered, just before it ends; see `Database.at_end`."""
 
 
 def _now() -> datetime:
@@ -86,13 +98,25 @@ class Database:
         not `durable` does not wait for the disk; if the power goes it may be lost, as a whole. Claims are such.
         """
         with self._turn, self._errors(), self.engine.connect() as plain:
-            connection = plain.execution_options(writes="durably" if durable else "soon")
+            gathered: dict[LastWrite, Counter[Any]] = {}
+            connection = plain.execution_options(writes="durably" if durable else "soon", gathered=gathered)
             with connection.begin():
                 if not durable and not self.is_sqlite:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
+                for write, change in gathered.items():
+                    write(self, connection, change)
         if self._checkpoints:
             self._checkpoints.wrote()
+
+    def at_end(self, connection: Connection, write: LastWrite) -> Counter[Any]:
+        """Return the numbers that a transaction of `write` hands to a function once, just before it ends.
+
+        This is for rows that many transactions change, such as sums: they are locked for the shortest time, and nobody
+        waits for anything else who has locked one.
+        """
+        gathered: dict[LastWrite, Counter[Any]] = connection.get_execution_options()["gathered"]
+        return gathered.setdefault(write, Counter())
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -149,14 +173,34 @@ class Database:
             connection.exec_driver_sql("ANALYZE")
         self.checkpoint()
 
-    def checkpoint(self, how: str = "TRUNCATE") -> None:
-        """Let SQLite write its log back into the file: all of it, waiting for readers, or ``PASSIVE``, what it can."""
+    def checkpoint(self, how: str = "TRUNCATE") -> bool:
+        """Let SQLite write its log back into the file: all of it, emptying it, or ``PASSIVE``, what it can.
+
+        Return whether it could: SQLite does not raise an error when a reader, of any program, is in the way.
+        """
         if not self.is_sqlite:
-            return
+            return True
         with self._errors(), self.engine.connect() as connection:
             plain = connection.connection.driver_connection
-            if plain is not None:
-                plain.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+            if plain is None:
+                return False
+            plain.execute(f"PRAGMA busy_timeout = {round(LOG_PAUSE * 1000)}")  # nobody can write while it waits
+            try:
+                busy, *_ = plain.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+            finally:
+                plain.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        return not busy
+
+    def empty_log(self) -> bool:
+        """Empty SQLite's log, in which erased texts linger, trying for `LOG_SECONDS`; return whether it is empty."""
+        until = time.monotonic() + LOG_SECONDS
+        while True:
+            with self._turn:
+                if self.checkpoint():
+                    return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(LOG_PAUSE)
 
     def close(self) -> None:
         """Close all connections."""

@@ -224,7 +224,11 @@ def count(connection: Connection, ids: Sequence[int], by: int) -> Counter[tuple[
 
 
 def add_to_tallies(database: Database, connection: Connection, change: Counter[tuple[str, str, str]]) -> None:
-    """Add to the tallies, always in the same order, so that two transactions cannot wait for each other."""
+    """Add to the tallies, all at the end of the transaction and in one order, so that no two wait for each other."""
+    database.at_end(connection, _write_tallies).update(change)
+
+
+def _write_tallies(database: Database, connection: Connection, change: Counter[tuple[str, str, str]]) -> None:
     rows = [
         {"site": site, "label": label, "place": place, "n": n}
         for (site, label, place), n in sorted(change.items())

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from moderation.errors import InputError
+from moderation.errors import ErasureUnfinished, InputError
 from moderation.queue.audit import note
 from moderation.queue.database import Database
 from moderation.queue.outcome import lock, settle, tallied
@@ -63,7 +63,8 @@ class Retention:
         waiting : forget comments that still wait for a person, too, by the time they came in
 
         Comments with an open appeal stay. Webhook events of that age that were delivered, or will never be, go, too,
-        and so do authors' names in the filters of bulk acts.
+        and so do authors' names in the filters of bulk acts. Raises `InputError` for a negative age, and
+        `ErasureUnfinished` when all this is done but SQLite's log could not be emptied of it; the next run tries again.
         """
         for age in (older_than, passed_older_than):
             if age is not None and age < timedelta(0):
@@ -88,37 +89,45 @@ class Retention:
             untold = and_(outbox.c.created < before, outbox.c.webhook_id.in_(removed))
             connection.execute(delete(outbox).where(or_(outbox.c.delivered < before, untold)))
             _forget_authors(connection, bulks.c.made < before)
-        return found
+        return self._wipe(found)
 
     def erase(self, site: str, author: str) -> Forgotten:
-        """Forget all comments of an author on a site, wherever they stand; those that wait leave the queue."""
+        """Forget all comments of an author on a site, wherever they stand; those that wait leave the queue.
+
+        Raises `ErasureUnfinished` when this is done but SQLite's log could not be emptied of it; do it again then.
+        """
         found = self._forget([comments.c.site == site, comments.c.author == author], "erased", f"an author of {site}")
         with self._database.write() as connection:
             _forget_authors(connection, true(), lambda chosen: chosen["author"] == author)
-        self._database.checkpoint()
-        return found
+        return self._wipe(found)
 
     def _forget(self, where: Sequence[ColumnElement[bool]], kind: str, detail: str) -> Forgotten:
         erased = deleted = last = 0
+        where = [*where, comments.c.erased.is_(None)]
         while True:
             with self._database.write() as connection:
-                some = list(
-                    connection.scalars(
-                        select(comments.c.id)
-                        .where(*where, comments.c.id > last, comments.c.erased.is_(None))
-                        .order_by(comments.c.id).limit(CHUNK)
-                    )
-                )  # fmt: skip
+                query = select(comments.c.id).where(*where, comments.c.id > last).order_by(comments.c.id).limit(CHUNK)
+                some = list(connection.scalars(query))
                 if not some:
                     note(self._database, connection, kind, detail=f"{detail}: {erased} erased, {deleted} deleted")
                     break
                 lock(connection, some)
-                kept = self._with_trail(connection, some)
+                # PostgreSQL may have waited for somebody who edited one, or opened an appeal: what now is so counts.
+                still = list(connection.scalars(select(comments.c.id).where(*where, comments.c.id.in_(some))))
+                kept = self._with_trail(connection, still)
                 self._erase(connection, kept)
-                self._delete(connection, [ref for ref in some if ref not in kept])
-            erased, deleted, last = erased + len(kept), deleted + len(some) - len(kept), some[-1]
-        self._database.checkpoint()  # so that on SQLite erased texts do not linger in the log (see `secure_delete`)
+                self._delete(connection, [ref for ref in still if ref not in kept])
+            erased, deleted, last = erased + len(kept), deleted + len(still) - len(kept), some[-1]
         return Forgotten(erased, deleted)
+
+    def _wipe(self, found: Forgotten) -> Forgotten:
+        """Empty SQLite's log, in which erased texts linger (see `secure_delete`); raise `ErasureUnfinished`."""
+        if self._database.empty_log():
+            return found
+        raise ErasureUnfinished(
+            f"{self._database.name}: {found.erased:,} comments erased and {found.deleted:,} deleted, but the log "
+            "beside the file still holds their texts, because somebody reads; run it again when nobody does"
+        )
 
     def _with_trail(self, connection: Connection, refs: Sequence[int]) -> set[int]:
         """Return those comments that somebody decided on."""

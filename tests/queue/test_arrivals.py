@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection, event, func, select
 
+from moderation import Span
 from moderation.errors import InputError
-from moderation.queue import Filter, Incoming, Intake, Ruling, Store
+from moderation.queue import Filter, Incoming, Intake, Ruling, Store, arrivals
+from moderation.queue.schema import versions
 from tests.queue.conftest import PLAIN, incoming
 from tests.queue.recount import check
 
@@ -96,6 +103,88 @@ def test_spans_are_asked_for_only_when_somebody_looks(store: Store) -> None:
 
     store.arrivals.put([lazy(incoming(1, 0.1)), lazy(incoming(2, 0.9))], site="gazette", intake=PLAIN)
     assert asked == ["c2"]
+
+
+class Explainer:
+    """Gives comments words that are worked out on demand, and sees whether a transaction is open then."""
+
+    def __init__(self, store: Store) -> None:
+        self.asked: list[str] = []
+        self.open = 0
+        self.then: Callable[[], object] | None = None
+        for name, by in (("begin", 1), ("commit", -1), ("rollback", -1)):
+            event.listen(store.database.engine, name, partial(self._count, by))
+
+    def _count(self, by: int, _: Connection) -> None:
+        self.open += by
+
+    def lazy(self, one: Incoming) -> Incoming:
+        def spans() -> tuple[Span, ...]:
+            assert not self.open, "everybody waits for this transaction"
+            self.asked.append(one.comment.id)
+            if self.then:
+                then, self.then = self.then, None
+                then()
+            return (Span(0, 3, "abuse", 2.5),)
+
+        return replace(one, spans=spans)
+
+
+def test_no_transaction_is_open_while_words_are_worked_out(store: Store) -> None:
+    explainer = Explainer(store)
+    store.arrivals.put([incoming(n, n / 10) for n in range(8)], site="gazette", intake=PLAIN)
+    store.desk.decide("ada", 8, Ruling("reject", reason="ABUSE"))
+    chunk = [
+        incoming(6, 0.6),  # as it was
+        incoming(1, 0.7, text="flagged now"),
+        incoming(7, 0.1, text="was rejected"),
+        incoming(0, 0.0, text="passes again"),
+        incoming(5, 0.9, model="m2"),
+        incoming(20, 0.9),
+        incoming(21, 0.1),
+    ]
+    store.arrivals.put(map(explainer.lazy, chunk), site="gazette", intake=PLAIN)
+    assert sorted(explainer.asked) == ["c1", "c20", "c5", "c7"]
+    explainer.asked.clear()
+    store.arrivals.put([explainer.lazy(incoming(22, 0.1))], site="gazette", intake=Intake(sample=1))
+    store.arrivals.put([explainer.lazy(incoming(23, 0.1))], site="gazette", intake=Intake(queue_all=True))
+    assert explainer.asked == ["c22", "c23"]
+    check(store)
+
+
+def test_a_decision_while_words_are_worked_out_is_followed(store: Store) -> None:
+    explainer = Explainer(store)
+    store.arrivals.put([incoming(1)], site="gazette", intake=PLAIN)
+    store.desk.decide("ada", 1, Ruling("approve"))
+    reject = Ruling("reject", reason="ABUSE")
+    explainer.then = lambda: store.desk.decide("sue", 1, reject, revise=True)
+    chunk = [incoming(1, 0.1, text="edited, harmless"), incoming(2)]
+    arrived = store.arrivals.put(map(explainer.lazy, chunk), site="gazette", intake=PLAIN)
+    assert (arrived.new, arrived.edited, arrived.queued) == (1, 1, 2)
+    assert explainer.asked == ["c2", "c1"]  # approved, it would have passed; rejected, people look again
+    item = store.listing.item(1)
+    assert item.state == "queued"
+    assert [(span.start, span.end) for span in item.version.verdict.reasons] == [(0, 3)]
+    check(store)
+
+
+def test_the_text_of_one_transaction_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "CHUNK_CHARACTERS", 1_000)
+    kept = [0]
+    write = store.database.write
+
+    @contextmanager
+    def watched() -> Iterator[Connection]:
+        with write() as connection:
+            yield connection
+            kept.append(connection.scalar(select(func.coalesce(func.sum(func.length(versions.c.text)), 0))) or 0)
+
+    monkeypatch.setattr(store.database, "write", watched)
+    lengths = [400, 600, 1, 999, 2_500, 300, 300, 300, 300]
+    comments = [incoming(n, text="x" * length) for n, length in enumerate(lengths)]
+    assert store.arrivals.put(comments, site="gazette", intake=PLAIN).new == len(lengths)
+    sizes = [after - before for before, after in pairwise(kept)]
+    assert sizes == [1_000, 1_000, 2_500, 900, 300]
 
 
 def test_passed_comments_need_not_be_kept(store: Store) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from moderation.errors import Conflict, InputError
-from moderation.queue import Filter, Intake, Ruling, Store
+from moderation.errors import Conflict, ErasureUnfinished, InputError
+from moderation.queue import Filter, Intake, Ruling, Store, database
 from moderation.queue.schema import metadata, outbox
 from tests.queue.conftest import PLAIN, Clock, incoming
 from tests.queue.recount import check
@@ -121,6 +124,50 @@ def test_what_is_erased_does_not_linger_on_the_disk(store: Store, where: str) ->
     store.retention.erase("gazette", "joe")
     files = [path.read_bytes() for path in Path(where).parent.glob("queue.db*")]
     assert not any(b"unforgettable" in content for content in files)
+
+
+def test_a_reader_that_keeps_what_is_erased_in_the_log_is_told(
+    store: Store, where: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not store.database.is_sqlite:
+        pytest.skip("PostgreSQL has no such log")
+    monkeypatch.setattr(database, "LOG_SECONDS", 0.3)
+
+    def on_disk() -> bool:
+        return any(b"unforgettable" in path.read_bytes() for path in Path(where).parent.glob("queue.db*"))
+
+    comments = [incoming(n, 0.1, text="unforgettable " * 50, author=f"joe {n}") for n in range(2)]
+    store.arrivals.put(comments, site="gazette", intake=PLAIN)
+    clock.forward(days=100)
+    acts = (
+        lambda: store.retention.erase("gazette", "joe 0"),
+        lambda: store.retention.purge(timedelta(days=90)),
+    )
+    for act in acts:
+        with closing(sqlite3.connect(where)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM comments").fetchall()
+            with pytest.raises(ErasureUnfinished, match="1 deleted, but the log .* run it again") as told:
+                act()
+            assert (told.value.exit_code, told.value.status) == (5, 503)
+            assert on_disk()
+            store.arrivals.put([incoming(5)], site="gazette", intake=PLAIN)  # others can write meanwhile
+    assert acts[0]().deleted == 0  # there is nothing left to erase, and yet it empties the log
+    assert not on_disk()
+
+
+def test_a_reader_that_ends_in_time_is_waited_for(store: Store, where: str) -> None:
+    if not store.database.is_sqlite:
+        pytest.skip("PostgreSQL has no such log")
+    store.arrivals.put([incoming(1, text="unforgettable " * 50)], site="gazette", intake=PLAIN)
+    with closing(sqlite3.connect(where, check_same_thread=False)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM comments").fetchall()
+        end = threading.Timer(0.5, reader.rollback)
+        end.start()
+        store.retention.erase("gazette", "joe")
+        end.join()
+    assert not any(b"unforgettable" in path.read_bytes() for path in Path(where).parent.glob("queue.db*"))
 
 
 def test_an_erased_comment_does_not_come_back(store: Store) -> None:

@@ -142,6 +142,11 @@ def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
         Policy.load(tmp_path / "bad.toml")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_policy(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text('id = "p"\n[thresholds.abuse]\nreview = 0.5\n', encoding="utf-8-sig")
+    assert Policy.load(tmp_path / "p.toml").id == "p"
+
+
 def test_the_default_policy_follows_from_the_models_operating_points(shipped: Scorer) -> None:
     manifest = shipped.bundle.manifest
     assert DEFAULT.read_text() == default_policy(shipped.model_id, manifest["operating_points"])

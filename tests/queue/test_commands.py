@@ -192,7 +192,8 @@ def test_webhooks(tmp_path: Path) -> None:
     ("arguments", "message", "code"),
     [
         (("status", "-d", "mysql://x/y"), "expected a path", 2),
-        (("status", "-d", "/nowhere/at/all.db"), "cannot be reached", 5),
+        (("status", "-d", "/nowhere/at/all.db"), "no such file", 2),
+        (("import", str(SAMPLE), "--site", "x", "-d", "/nowhere/at/all.db"), "cannot be reached", 5),
         (("export", "--since", "yesterday"), "--since: expected a day", 2),
         (("export", "--territory", "UK"), "territory: expected EEA, EU", 2),
         (("export", "--reasons", "/nowhere.toml"), "/nowhere.toml: cannot be read", 2),
@@ -202,6 +203,13 @@ def test_webhooks(tmp_path: Path) -> None:
 )
 def test_wrong_input_is_told(tmp_path: Path, arguments: tuple[str, ...], message: str, code: int) -> None:
     assert message in run("queue", *arguments, code=code, cwd=tmp_path)[1]
+
+
+@pytest.mark.parametrize("command", ["queue status", "queue purge --older-than 1", "queue export", "users list"])
+def test_a_mistyped_database_is_told_and_not_made(command: str, tmp_path: Path) -> None:
+    _, err = run(*command.split(), "-d", tmp_path / "mistyped.db", code=2)
+    assert err.startswith(f"error: --database: {tmp_path / 'mistyped.db'}: no such file; ")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("chance", [0.0, 1.0])

@@ -77,12 +77,12 @@ def test_one_path_for_one_and_many(server: Server) -> None:
     ("body", "path", "words"),
     [
         ([], "", "expected an object"),
-        ({}, "", "comments"),
+        ({}, "", "expected either comment or comments, got neither"),
         ({"comments": []}, "comments", "length >= 1"),
         ({"comments": [{"text": "a"}, {"text": 5}]}, "comments[1].text", "expected `str`, got `int`"),
         ({"comments": [{"id": "a"}]}, "comments[0]", "text"),
         ({"comment": {"text": "a", "colour": "red"}}, "comment", "colour"),
-        ({"comment": {"text": "a"}, "comments": []}, "", "comments"),
+        ({"comment": {"text": "a"}, "comments": []}, "", "expected either comment or comments, got both"),
         ({"comment": {"text": "a"}, "explain": "some"}, "explain", "expected 'flagged' or 'all' or 'none', got 'some'"),
         (
             {"comments": [{"text": "a"}], "offsets": "bytes"},

@@ -83,6 +83,17 @@ def test_metrics_are_named_by_prometheus_conventions(server: Server) -> None:
             assert [sample.value for sample in family.samples] == [1]
 
 
+def test_the_log_names_who_has_used_up_a_rate(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("slow-secret herald 1/s\n")
+    with serving(tmp_path, "--api-keys", str(tmp_path / "keys"), "--log-format", "json") as server:
+        for _ in range(6):
+            server.analyze("a", key="slow-secret")
+        server.stop()
+    seen = [record for record in server.records() if record.get("event") == "request" and record["route"] == "analyze"]
+    assert 429 in {record["status"] for record in seen}
+    assert {record["caller"] for record in seen} == {"herald"}
+
+
 def test_logs_hold_no_text_and_no_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("top-secret gazette\n")
     with serving(tmp_path, "--api-keys", str(tmp_path / "keys"), "--log-format", "json") as server:

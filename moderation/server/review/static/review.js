@@ -79,6 +79,7 @@
       find(".empty", stage).focus({ preventScroll: true });
       say(find("h2", stage).textContent);
     }
+    hint();
     scrollTo(0, 0);
   }
 
@@ -88,13 +89,36 @@
     let note = find(".settled-note", card.element);
     if (card.state === "open") { if (note) note.remove(); return; }
     if (!note) {
-      note = document.createElement("p");
+      note = document.createElement("div");
       note.className = "settled-note acts soft";
       card.element.append(note);
     }
     note.hidden = false;
-    const more = card.state === "skipped" ? "A skip cannot be undone, but the queue has it still." : "Press u to undo your last decision.";
-    note.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment. ${more}`;
+    const words = document.createElement("p");
+    words.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment.${more(card)}`;
+    note.replaceChildren(words);
+    if (!made.includes(card)) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.innerHTML = "Undo <kbd>u</kbd>";
+    button.addEventListener("click", () => undo(card));
+    note.append(button);
+  }
+
+  function more(card) {
+    if (card.state === "skipped") return " A skip cannot be undone, but the queue has it still.";
+    if (undoing.has(card)) return " It is undone as soon as the queue has answered.";
+    return made.includes(card) ? " Press u to undo it." : "";
+  }
+
+  // What `u` takes back: the decision on the card that is read, and where there is none the last one
+  const target = () => (made.includes(current()) ? current() : made.at(-1));
+
+  function hint() {
+    for (const card of made) {
+      const key = card.toast && find("kbd", card.toast);
+      if (key) key.hidden = card !== target();
+    }
   }
 
   function fill() {
@@ -157,8 +181,8 @@
     card.state = DONE[act];
     for (const menu of all("details.menu", card.element)) menu.open = false;
     find("#flash")?.replaceChildren(); // the undo that it offers is not that of the last decision any more
-    fly(card, sending.keep(form.getAttribute("action"), fields, { ref: card.ref, act }));
     if (act !== "skip") made.push(card);
+    fly(card, sending.keep(form.getAttribute("action"), fields, { ref: card.ref, act }));
     if (page === "work") next();
     else mark(card);
   }
@@ -199,10 +223,14 @@
     if (act === "skip") { toast(`You skipped #${card.ref}.`, { href: `/comments/${card.ref}` }); return; }
     const sampled = data.sampled ? " It came from the random sample: the policy had let it through." : "";
     card.toast = toast(`You ${DONE[act]} #${card.ref}.${sampled}`, { action: () => undo(card), label: "Undo <kbd>u</kbd>", seconds: sampled ? 14 : 8 });
+    hint();
   }
 
   function forget(card) {
-    if (made.includes(card)) made.splice(made.indexOf(card), 1);
+    if (!made.includes(card)) return;
+    made.splice(made.indexOf(card), 1);
+    if (card === current()) mark(card);
+    hint();
   }
 
   function undoLast() {
@@ -212,8 +240,8 @@
       button.disabled = true;
       return undefined;
     }
-    if (undoing.size) return waits([...undoing].at(-1));
-    const card = made.at(-1);
+    const card = target();
+    if (undoing.size && !(card && card === current())) return waits([...undoing].at(-1));
     if (!card) return toast("There is nothing to undo here. Your earlier decisions stand under My decisions.");
     return card.bulk ? location.assign(`/bulk?made=${card.bulk}`) : undo(card);
   }
@@ -226,15 +254,16 @@
 
   async function undo(card) {
     if (undoing.has(card)) { waits(card); return; }
+    undoing.add(card);
     forget(card);
     card.toast?.remove();
-    undoing.add(card);
     if (flying.has(card)) sending.undoToo(card.entry);
     const late = setTimeout(() => waits(card), 400);
     await card.sending;
     if (card.decision) await takeBack(card);
     clearTimeout(late);
     undoing.delete(card);
+    if (card === current()) mark(card); // it may stand as it was
     if (!undoing.size) over("undo");
   }
 

@@ -80,7 +80,14 @@
       say(find("h2", stage).textContent);
     }
     hint();
+    measure();
     scrollTo(0, 0);
+  }
+
+  // On a narrow page messages stand above the bar of buttons, which takes more lines where the text is large.
+  function measure() {
+    const bar = stage && all(".acts:not([hidden])", stage).at(-1);
+    document.documentElement.style.setProperty("--bar", `${bar ? bar.offsetHeight : 0}px`);
   }
 
   function mark(card) {
@@ -97,12 +104,16 @@
     const words = document.createElement("p");
     words.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment.${more(card)}`;
     note.replaceChildren(words);
-    if (!made.includes(card)) return;
+    if (made.includes(card)) note.append(undoButton(card));
+    measure();
+  }
+
+  function undoButton(card) {
     const button = document.createElement("button");
     button.type = "button";
     button.innerHTML = "Undo <kbd>u</kbd>";
     button.addEventListener("click", () => undo(card));
-    note.append(button);
+    return button;
   }
 
   function more(card) {
@@ -363,6 +374,9 @@
     // What may be decided here and waits was claimed for this page.
     if (page === "comment" && find(".acts", card.element) && !find("[name=revise]", card.element)) keepHold();
   }
+
+  measure();
+  addEventListener("resize", measure);
 
   // Highlights
 

@@ -47,3 +47,51 @@ def test_a_card_whose_decision_cannot_be_undone_any_more_promises_nothing(empty:
     expect(page.locator(".toast.bad")).to_contain_text("Not undone")
     assert shown(page) == ref
     assert page.inner_text(NOTE) == "You approved this comment."
+
+
+def test_escape_gives_the_focus_back_from_the_filter(empty: Site, enter: Enter) -> None:
+    empty.put(*many(3))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("/")
+    expect(page.locator("#f-label")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#filters .filter-form")).to_be_hidden()
+    expect(page.locator("#stage h2")).to_be_focused()
+    ref = decide(page)
+    assert acts(empty) == [(ref, "approve")]
+    page.goto("/")
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    expect(page.locator("#filters .filter-form")).to_be_hidden()
+    page.keyboard.press("j")
+    expect(page.locator(".row-text").first).to_be_focused()
+
+
+def test_a_key_that_is_pressed_twice_decides_on_one_comment(empty: Site, enter: Enter) -> None:
+    empty.put(*many(6))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    ref = shown(page)
+    page.evaluate(
+        """() => { for (const _ of [1, 2, 3])
+        document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "a", bubbles: true })); }"""
+    )
+    expect(page.locator(".toast")).to_contain_text(f"#{ref}")
+    page.wait_for_timeout(500)
+    assert acts(empty) == [(ref, "approve")]
+    other = decide(page)
+    assert acts(empty) == [(ref, "approve"), (other, "approve")]
+
+
+def test_a_double_click_decides_on_one_comment(empty: Site, enter: Enter) -> None:
+    empty.put(*many(6))
+    page = enter(empty)
+    page.wait_for_load_state("networkidle")
+    ref = shown(page)
+    page.dblclick("#stage button.approve", delay=60)
+    expect(page.locator(".toast")).to_contain_text(f"#{ref}")
+    page.wait_for_timeout(500)
+    assert acts(empty) == [(ref, "approve")]
+    page.click("#stage button.approve")
+    until(page, lambda: len(acts(empty)) == 2)

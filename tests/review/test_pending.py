@@ -6,7 +6,7 @@ from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Comment
 from moderation.queue import Ruling
-from tests.review.conftest import Enter, Site, until
+from tests.review.conftest import Enter, Site, read, until
 from tests.review.test_script import BOUND, decide, edit, many, shown, sign_in
 
 NO_CONNECTION, WAITS = ".toast:has-text('No connection')", ".toast:has-text('as soon as the queue')"
@@ -98,6 +98,7 @@ def test_undo_says_that_it_waits_and_takes_back_one(empty: Site, enter: Enter) -
     page.route("**/decide", lambda route: waiting.append(route))
     refs = []
     for turn in range(2):
+        read(page)
         refs.append(shown(page))
         page.keyboard.press("a")
         until(page, lambda turn=turn: len(waiting) > turn)
@@ -141,6 +142,7 @@ def test_nothing_is_waiting_only_when_nothing_is_on_its_way(empty: Site, enter: 
     asked: list[Route] = []
     page.route("**/work/cards*", lambda route: asked.append(route))
     page.keyboard.press("a")
+    read(page)
     page.keyboard.press("a")
     empty.put(Comment("late", "You stupid liar, late.", "loud"))
     expect(page.locator("#stage .empty h2")).to_have_text("The next comment is on its way")
@@ -178,6 +180,7 @@ def test_trouble_is_told_once_and_until_it_is_over(empty: Site, enter: Enter) ->
     page.route("**/decide", lambda route: route.abort())
     for _ in range(3):
         expect(page.locator(f"#stage {BOUND}")).to_be_visible()  # the next comments may still be on their way
+        read(page)
         page.keyboard.press("a")
     expect(page.locator(NO_CONNECTION)).to_be_visible()
     page.wait_for_timeout(2_500)

@@ -63,9 +63,20 @@
     return card;
   }
 
+  // A second press, or the second click of a double click, is meant for the comment before: nobody has read this one.
+  const SOON = 250, DOUBLE = 500; // milliseconds
+  let shownAt = -Infinity;
+  const soon = (event, time = SOON) => event.timeStamp - shownAt < time;
+
+  function early(click) {
+    if (click.detail > 1 && click.target.closest("#stage")) return soon(click, DOUBLE);
+    return Boolean(click.target.closest("[data-act]")) && soon(click);
+  }
+
   function show(place) {
     at = place;
     const card = current();
+    if (card && stage.firstElementChild !== card.element) shownAt = performance.now();
     eager = Boolean(fill()) && !card;
     if (card) {
       stage.replaceChildren(card.element);
@@ -401,6 +412,7 @@
   }
 
   document.addEventListener("click", (event) => {
+    if (early(event)) { event.preventDefault(); return; }
     const link = event.target.closest("[data-show]");
     if (link && !event.ctrlKey && !event.metaKey) { event.preventDefault(); highlight(link.closest(".card"), link.dataset.show); }
     const helper = event.target.closest("[data-help]");
@@ -425,7 +437,8 @@
     (find("textarea[required]", found) || find("button", found)).focus();
   }
 
-  function press(act) {
+  function press(act, event) {
+    if (soon(event)) return;
     const form = find(`.card form[data-act="${act}"]`);
     if (form && !form.closest("[hidden]")) form.requestSubmit(find("button", form));
   }
@@ -444,6 +457,14 @@
     find("select", filters).focus();
   }
 
+  // The focus goes back to the comment: in a field of the filter a key would choose there, without a word.
+  function closeFilter() {
+    const filters = find("#filters[open]");
+    if (!filters) return;
+    filters.open = false;
+    (stage && find("h2, .empty", stage) || find("summary", filters)).focus({ preventScroll: true });
+  }
+
   function help() {
     find("#help").showModal();
   }
@@ -456,10 +477,10 @@
   }
 
   const KEYS = {
-    a: () => press("approve"),
+    a: (event) => press("approve", event),
     r: () => menu("reject"),
     e: () => menu("escalate"),
-    s: () => press("skip"),
+    s: (event) => press("skip", event),
     u: undoLast,
     j: () => step(1),
     n: () => step(1),
@@ -491,9 +512,11 @@
   document.addEventListener("keydown", (event) => {
     active();
     const opened = find("details.menu[open]");
-    if (event.key === "Escape" && opened) {
-      opened.open = false;
-      find("summary", opened).focus();
+    if (event.key === "Escape" && !find("dialog[open]")) {
+      if (opened) {
+        opened.open = false;
+        find("summary", opened).focus();
+      } else closeFilter();
       return;
     }
     const typing = event.target.closest("textarea, select, input:not(.reveal):not([type=checkbox])");
@@ -506,11 +529,12 @@
     const reason = opened && find(`button[data-key="${CSS.escape(event.key)}"]`, opened);
     if (reason) {
       event.preventDefault();
+      if (soon(event)) return;
       reason.form.requestSubmit(reason);
       return;
     }
     const act = !opened && KEYS[event.key];
-    if (act) { event.preventDefault(); act(); }
+    if (act) { event.preventDefault(); act(event); }
   });
   for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, active, { passive: true });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && stage && !current()) fill(); });

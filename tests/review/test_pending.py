@@ -6,7 +6,7 @@ from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Comment
 from moderation.queue import Ruling
-from tests.review.conftest import Enter, Site, read, until
+from tests.review.conftest import PASSWORD, Enter, Site, read, until
 from tests.review.test_script import BOUND, decide, edit, many, shown, sign_in
 
 NO_CONNECTION, WAITS = ".toast:has-text('No connection')", ".toast:has-text('as soon as the queue')"
@@ -182,7 +182,7 @@ def test_trouble_is_told_once_and_until_it_is_over(empty: Site, enter: Enter) ->
         expect(page.locator(f"#stage {BOUND}")).to_be_visible()  # the next comments may still be on their way
         read(page)
         page.keyboard.press("a")
-    expect(page.locator(NO_CONNECTION)).to_be_visible()
+    expect(page.locator(NO_CONNECTION)).to_contain_text("kept in this tab")
     page.wait_for_timeout(2_500)
     assert page.locator(NO_CONNECTION).count() == 1
     page.unroute("**/decide")
@@ -208,6 +208,24 @@ def test_who_signed_in_again_is_not_called_signed_out(empty: Site, enter: Enter)
     page.evaluate("() => { dispatchEvent(new Event('focus')); }")  # as when one comes back to the tab
     expect(out).to_have_count(0)
     until(page, lambda: len(acts(empty)) == 1)
+
+
+def test_signing_in_again_asks_nothing_and_sends_what_was_decided(empty: Site, enter: Enter) -> None:
+    empty.put(*many(4))
+    page = enter(empty)  # a dialog of the browser would fail the test
+    page.wait_for_load_state("networkidle")
+    empty.store.people.set_role("ada", "moderator")  # ends the session
+    ref = shown(page)
+    page.keyboard.press("a")
+    out = page.locator(".toast:has-text('You are signed out')")
+    expect(out).to_contain_text("kept in this tab")
+    out.locator("a").click()
+    page.wait_for_url("**/sign-in?next=*")
+    page.fill("#name", "ada")
+    page.fill("#password", PASSWORD)
+    page.click("button:has-text('Sign in')")
+    page.wait_for_url("**/work")
+    until(page, lambda: acts(empty) == [(ref, "approve")])
 
 
 def test_what_somebody_decided_meanwhile_is_told_after_a_reload(empty: Site, enter: Enter) -> None:

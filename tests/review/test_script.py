@@ -170,6 +170,7 @@ def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Ent
 def test_decisions_that_are_refused_together_all_arrive_after_signing_in_again(empty: Site, enter: Enter) -> None:
     empty.put(*many(4))
     page = enter(empty)
+    page.route("**/work/hold", lambda route: route.fulfill(json={"lost": {}}))  # it would ask for the token as well
     page.wait_for_load_state("networkidle")
     empty.store.people.set_role("ada", "moderator")  # ends the session
     sign_in(page, "ada")

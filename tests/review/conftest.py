@@ -104,6 +104,11 @@ def until(page: Page, true: Callable[[], bool]) -> None:
     raise AssertionError("not true within a minute and a half")
 
 
+def read(page: Page) -> None:
+    """Let the time pass that anybody needs to see a comment: what is pressed faster than that does not count."""
+    page.wait_for_timeout(300)
+
+
 def drag_to_the_end(page: Page) -> None:
     """Drag over the bars of the Bulk page, from .7 to 1."""
     box = page.locator("#histogram").bounding_box()

@@ -16,7 +16,7 @@ from moderation.comment import Comment
 from moderation.queue import Ruling
 from moderation.server.review.words import KEYS
 from tests.conftest import ROOT
-from tests.review.conftest import PASSWORD, Enter, Site, until
+from tests.review.conftest import PASSWORD, Enter, Site, read, until
 
 AXE = "4.10.3"
 
@@ -147,11 +147,13 @@ def test_by_keyboard_alone(site: Site, enter: Enter) -> None:
     page.keyboard.press("r")
     page.keyboard.press("Escape")
     assert page.locator("details.menu[open]").count() == 0
+    read(page)
     page.keyboard.press("s")
     page.wait_for_load_state("networkidle")
     assert page.get_attribute("#stage .card", "data-ref") != first
     assert not site.store.listing.decisions("ada")
 
+    read(page)
     second = page.get_attribute("#stage .card", "data-ref")
     page.keyboard.press("r")  # with the statement of reasons, by Tab
     page.locator("details.statement > summary").focus()

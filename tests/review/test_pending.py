@@ -6,7 +6,7 @@ from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Comment
 from moderation.queue import Ruling
-from tests.review.conftest import Enter, Site, until
+from tests.review.conftest import PASSWORD, Enter, Site, read, until
 from tests.review.test_script import BOUND, decide, edit, many, shown, sign_in
 
 NO_CONNECTION, WAITS = ".toast:has-text('No connection')", ".toast:has-text('as soon as the queue')"
@@ -98,6 +98,7 @@ def test_undo_says_that_it_waits_and_takes_back_one(empty: Site, enter: Enter) -
     page.route("**/decide", lambda route: waiting.append(route))
     refs = []
     for turn in range(2):
+        read(page)
         refs.append(shown(page))
         page.keyboard.press("a")
         until(page, lambda turn=turn: len(waiting) > turn)
@@ -141,6 +142,7 @@ def test_nothing_is_waiting_only_when_nothing_is_on_its_way(empty: Site, enter: 
     asked: list[Route] = []
     page.route("**/work/cards*", lambda route: asked.append(route))
     page.keyboard.press("a")
+    read(page)
     page.keyboard.press("a")
     empty.put(Comment("late", "You stupid liar, late.", "loud"))
     expect(page.locator("#stage .empty h2")).to_have_text("The next comment is on its way")
@@ -178,8 +180,9 @@ def test_trouble_is_told_once_and_until_it_is_over(empty: Site, enter: Enter) ->
     page.route("**/decide", lambda route: route.abort())
     for _ in range(3):
         expect(page.locator(f"#stage {BOUND}")).to_be_visible()  # the next comments may still be on their way
+        read(page)
         page.keyboard.press("a")
-    expect(page.locator(NO_CONNECTION)).to_be_visible()
+    expect(page.locator(NO_CONNECTION)).to_contain_text("kept in this tab")
     page.wait_for_timeout(2_500)
     assert page.locator(NO_CONNECTION).count() == 1
     page.unroute("**/decide")
@@ -205,6 +208,24 @@ def test_who_signed_in_again_is_not_called_signed_out(empty: Site, enter: Enter)
     page.evaluate("() => { dispatchEvent(new Event('focus')); }")  # as when one comes back to the tab
     expect(out).to_have_count(0)
     until(page, lambda: len(acts(empty)) == 1)
+
+
+def test_signing_in_again_asks_nothing_and_sends_what_was_decided(empty: Site, enter: Enter) -> None:
+    empty.put(*many(4))
+    page = enter(empty)  # a dialog of the browser would fail the test
+    page.wait_for_load_state("networkidle")
+    empty.store.people.set_role("ada", "moderator")  # ends the session
+    ref = shown(page)
+    page.keyboard.press("a")
+    out = page.locator(".toast:has-text('You are signed out')")
+    expect(out).to_contain_text("kept in this tab")
+    out.locator("a").click()
+    page.wait_for_url("**/sign-in?next=*")
+    page.fill("#name", "ada")
+    page.fill("#password", PASSWORD)
+    page.click("button:has-text('Sign in')")
+    page.wait_for_url("**/work")
+    until(page, lambda: acts(empty) == [(ref, "approve")])
 
 
 def test_what_somebody_decided_meanwhile_is_told_after_a_reload(empty: Site, enter: Enter) -> None:

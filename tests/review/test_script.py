@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Comment
 from moderation.queue import Ruling
-from tests.review.conftest import PASSWORD, Enter, Site, until
+from tests.review.conftest import PASSWORD, Enter, Site, read, until
 
 BOUND = ".acts summary.reject"
 
@@ -24,6 +24,7 @@ def shown(page: Page) -> int:
 
 def decide(page: Page, key: str = "a") -> int:
     """Decide on the comment on the stage, and wait for the server's answer."""
+    read(page)
     ref = shown(page)
     with page.expect_response(f"**/comments/{ref}/*"):
         page.keyboard.press(key)
@@ -101,6 +102,7 @@ def test_decisions_on_their_way_do_not_push_out_what_is_read(empty: Site, enter:
     for turn in range(6):
         expect(page.locator(f"#stage {BOUND}")).to_be_visible()
         assert claims(empty).get(shown(page)) == "ada", turn
+        read(page)
         page.keyboard.press("a")
         until(page, lambda turn=turn: len(waiting) > turn)
     ref = shown(page)
@@ -168,6 +170,7 @@ def test_a_tab_goes_on_after_signing_in_again_in_another(empty: Site, enter: Ent
 def test_decisions_that_are_refused_together_all_arrive_after_signing_in_again(empty: Site, enter: Enter) -> None:
     empty.put(*many(4))
     page = enter(empty)
+    page.route("**/work/hold", lambda route: route.fulfill(json={"lost": {}}))  # it would ask for the token as well
     page.wait_for_load_state("networkidle")
     empty.store.people.set_role("ada", "moderator")  # ends the session
     sign_in(page, "ada")
@@ -183,6 +186,7 @@ def test_decisions_that_are_refused_together_all_arrive_after_signing_in_again(e
     for name in asked:
         page.route(f"**/{name}", hold_back)
     for turn in range(2):
+        read(page)
         page.keyboard.press("a")
         until(page, lambda turn=turn: len(asked["decide"]) > turn)
     for decision in asked["decide"]:

@@ -14,7 +14,7 @@ from moderation.comment import Article, Comment
 from moderation.queue import Filter, Intake, Ruling
 from tests.queue.conftest import empty as clear
 from tests.queue.conftest import postgres  # noqa: F401
-from tests.review.conftest import Enter, Site, drag_to_the_end, open_store, serve, thread, until
+from tests.review.conftest import Enter, Site, drag_to_the_end, open_store, read, serve, thread, until
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -63,6 +63,7 @@ def test_a_shift(shift: Site, enter: Enter) -> None:
     page.keyboard.press("u")
     expect(page.locator("#stage .card")).to_have_attribute("data-ref", str(ref))
     assert store.listing.item(ref, "ada").state == "queued"
+    read(page)
     page.keyboard.press("a")
     expect(page.locator(".toast").last).to_contain_text(f"You approved #{ref}")
     assert [past.decision.act for past in store.listing.item(ref, "ada").history] == ["reject", "undo", "approve"]
@@ -131,7 +132,7 @@ def test_two_browsers_never_have_the_same_claim(empty: Site, enter: Enter) -> No
             if page.locator("#stage .card").count():
                 seen[name].append(str(page.get_attribute("#stage .card", "data-ref")))
                 page.keyboard.press("a" if turn % 2 else "j")
-                page.wait_for_timeout(20)
+                page.wait_for_timeout(150)
     for page in pages.values():
         page.wait_for_timeout(300)
     assert seen["ada"] and seen["bob"]

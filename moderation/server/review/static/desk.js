@@ -55,7 +55,7 @@ const desk = (() => {
 
   function signedOut() {
     const back = encodeURIComponent(location.pathname + location.search);
-    const words = "You are signed out. Sign in again: what you decided is kept and will be sent.";
+    const words = "You are signed out. Sign in again: what you decided is kept in this tab and will be sent.";
     notice("out", words, { bad: true, href: `/sign-in?next=${back}`, link: "Sign in" });
   }
 

@@ -63,9 +63,20 @@
     return card;
   }
 
+  // A second press, or the second click of a double click, is meant for the comment before: nobody has read this one.
+  const SOON = 250, DOUBLE = 500; // milliseconds
+  let shownAt = -Infinity;
+  const soon = (event, time = SOON) => event.timeStamp - shownAt < time;
+
+  function early(click) {
+    if (click.detail > 1 && click.target.closest("#stage")) return soon(click, DOUBLE);
+    return Boolean(click.target.closest("[data-act]")) && soon(click);
+  }
+
   function show(place) {
     at = place;
     const card = current();
+    if (card && stage.firstElementChild !== card.element) shownAt = performance.now();
     eager = Boolean(fill()) && !card;
     if (card) {
       stage.replaceChildren(card.element);
@@ -79,7 +90,15 @@
       find(".empty", stage).focus({ preventScroll: true });
       say(find("h2", stage).textContent);
     }
+    hint();
+    measure();
     scrollTo(0, 0);
+  }
+
+  // On a narrow page messages stand above the bar of buttons, which takes more lines where the text is large.
+  function measure() {
+    const bar = stage && all(".acts:not([hidden])", stage).at(-1);
+    document.documentElement.style.setProperty("--bar", `${bar ? bar.offsetHeight : 0}px`);
   }
 
   function mark(card) {
@@ -88,13 +107,40 @@
     let note = find(".settled-note", card.element);
     if (card.state === "open") { if (note) note.remove(); return; }
     if (!note) {
-      note = document.createElement("p");
+      note = document.createElement("div");
       note.className = "settled-note acts soft";
       card.element.append(note);
     }
     note.hidden = false;
-    const more = card.state === "skipped" ? "A skip cannot be undone, but the queue has it still." : "Press u to undo your last decision.";
-    note.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment. ${more}`;
+    const words = document.createElement("p");
+    words.textContent = card.state === "gone" ? card.why : `You ${card.state} this comment.${more(card)}`;
+    note.replaceChildren(words);
+    if (made.includes(card)) note.append(undoButton(card));
+    measure();
+  }
+
+  function undoButton(card) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.innerHTML = "Undo <kbd>u</kbd>";
+    button.addEventListener("click", () => undo(card));
+    return button;
+  }
+
+  function more(card) {
+    if (card.state === "skipped") return " A skip cannot be undone, but the queue has it still.";
+    if (undoing.has(card)) return " It is undone as soon as the queue has answered.";
+    return made.includes(card) ? " Press u to undo it." : "";
+  }
+
+  // What `u` takes back: the decision on the card that is read, and where there is none the last one
+  const target = () => (made.includes(current()) ? current() : made.at(-1));
+
+  function hint() {
+    for (const card of made) {
+      const key = card.toast && find("kbd", card.toast);
+      if (key) key.hidden = card !== target();
+    }
   }
 
   function fill() {
@@ -157,8 +203,8 @@
     card.state = DONE[act];
     for (const menu of all("details.menu", card.element)) menu.open = false;
     find("#flash")?.replaceChildren(); // the undo that it offers is not that of the last decision any more
-    fly(card, sending.keep(form.getAttribute("action"), fields, { ref: card.ref, act }));
     if (act !== "skip") made.push(card);
+    fly(card, sending.keep(form.getAttribute("action"), fields, { ref: card.ref, act }));
     if (page === "work") next();
     else mark(card);
   }
@@ -199,10 +245,14 @@
     if (act === "skip") { toast(`You skipped #${card.ref}.`, { href: `/comments/${card.ref}` }); return; }
     const sampled = data.sampled ? " It came from the random sample: the policy had let it through." : "";
     card.toast = toast(`You ${DONE[act]} #${card.ref}.${sampled}`, { action: () => undo(card), label: "Undo <kbd>u</kbd>", seconds: sampled ? 14 : 8 });
+    hint();
   }
 
   function forget(card) {
-    if (made.includes(card)) made.splice(made.indexOf(card), 1);
+    if (!made.includes(card)) return;
+    made.splice(made.indexOf(card), 1);
+    if (card === current()) mark(card);
+    hint();
   }
 
   function undoLast() {
@@ -212,8 +262,8 @@
       button.disabled = true;
       return undefined;
     }
-    if (undoing.size) return waits([...undoing].at(-1));
-    const card = made.at(-1);
+    const card = target();
+    if (undoing.size && !(card && card === current())) return waits([...undoing].at(-1));
     if (!card) return toast("There is nothing to undo here. Your earlier decisions stand under My decisions.");
     return card.bulk ? location.assign(`/bulk?made=${card.bulk}`) : undo(card);
   }
@@ -226,15 +276,16 @@
 
   async function undo(card) {
     if (undoing.has(card)) { waits(card); return; }
+    undoing.add(card);
     forget(card);
     card.toast?.remove();
-    undoing.add(card);
     if (flying.has(card)) sending.undoToo(card.entry);
     const late = setTimeout(() => waits(card), 400);
     await card.sending;
     if (card.decision) await takeBack(card);
     clearTimeout(late);
     undoing.delete(card);
+    if (card === current()) mark(card); // it may stand as it was
     if (!undoing.size) over("undo");
   }
 
@@ -335,6 +386,9 @@
     if (page === "comment" && find(".acts", card.element) && !find("[name=revise]", card.element)) keepHold();
   }
 
+  measure();
+  addEventListener("resize", measure);
+
   // Highlights
 
   function highlight(card, label) {
@@ -358,6 +412,7 @@
   }
 
   document.addEventListener("click", (event) => {
+    if (early(event)) { event.preventDefault(); return; }
     const link = event.target.closest("[data-show]");
     if (link && !event.ctrlKey && !event.metaKey) { event.preventDefault(); highlight(link.closest(".card"), link.dataset.show); }
     const helper = event.target.closest("[data-help]");
@@ -382,7 +437,8 @@
     (find("textarea[required]", found) || find("button", found)).focus();
   }
 
-  function press(act) {
+  function press(act, event) {
+    if (soon(event)) return;
     const form = find(`.card form[data-act="${act}"]`);
     if (form && !form.closest("[hidden]")) form.requestSubmit(find("button", form));
   }
@@ -401,6 +457,14 @@
     find("select", filters).focus();
   }
 
+  // The focus goes back to the comment: in a field of the filter a key would choose there, without a word.
+  function closeFilter() {
+    const filters = find("#filters[open]");
+    if (!filters) return;
+    filters.open = false;
+    (stage && find("h2, .empty", stage) || find("summary", filters)).focus({ preventScroll: true });
+  }
+
   function help() {
     find("#help").showModal();
   }
@@ -413,10 +477,10 @@
   }
 
   const KEYS = {
-    a: () => press("approve"),
+    a: (event) => press("approve", event),
     r: () => menu("reject"),
     e: () => menu("escalate"),
-    s: () => press("skip"),
+    s: (event) => press("skip", event),
     u: undoLast,
     j: () => step(1),
     n: () => step(1),
@@ -448,9 +512,11 @@
   document.addEventListener("keydown", (event) => {
     active();
     const opened = find("details.menu[open]");
-    if (event.key === "Escape" && opened) {
-      opened.open = false;
-      find("summary", opened).focus();
+    if (event.key === "Escape" && !find("dialog[open]")) {
+      if (opened) {
+        opened.open = false;
+        find("summary", opened).focus();
+      } else closeFilter();
       return;
     }
     const typing = event.target.closest("textarea, select, input:not(.reveal):not([type=checkbox])");
@@ -463,11 +529,12 @@
     const reason = opened && find(`button[data-key="${CSS.escape(event.key)}"]`, opened);
     if (reason) {
       event.preventDefault();
+      if (soon(event)) return;
       reason.form.requestSubmit(reason);
       return;
     }
     const act = !opened && KEYS[event.key];
-    if (act) { event.preventDefault(); act(); }
+    if (act) { event.preventDefault(); act(event); }
   });
   for (const kind of ["pointerdown", "pointermove", "scroll"]) addEventListener(kind, active, { passive: true });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && stage && !current()) fill(); });

@@ -1,4 +1,4 @@
-// What a moderator decided and the server has not answered: kept, and sent until it has, also by the next page.
+// What a moderator decided and the server has not answered: kept, and sent until it has, also by the next page of the tab.
 "use strict";
 const sending = (() => {
   const { user, ask, answered, signedOut, pause, say, notice } = desk;
@@ -31,7 +31,7 @@ const sending = (() => {
       const away = answer && answer.ours && answer.status === 401;
       if (away && wait === 500) signedOut();
       else if (wait === 500) say("A decision waits for the connection.");
-      if (!away && wait >= 2000) notice("silent", "No connection to the queue. What you decide is kept and sent as soon as there is one.", { bad: true });
+      if (!away && wait >= 2000) notice("silent", "No connection to the queue. What you decide is kept in this tab and sent as soon as there is one: leave the tab open.", { bad: true });
       await pause(wait);
     }
   }
@@ -42,7 +42,15 @@ const sending = (() => {
     save();
   }
 
-  addEventListener("beforeunload", (event) => { if (pending.length) event.preventDefault(); });
+  // Whoever follows the link to sign in again does what the page asked for, and loses nothing: the browser asks nothing then.
+  let signingIn = false;
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest('a[href^="/sign-in"]') || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    signingIn = true;
+    setTimeout(() => { signingIn = false; }, 2000); // the page is still here
+  }, true);
+
+  addEventListener("beforeunload", (event) => { if (pending.length && !signingIn) event.preventDefault(); });
 
   return { before, keep, deliver, undoToo };
 })();

@@ -185,6 +185,18 @@ class People:
         hashed = self._hash(password)
         self._change(name, "password_changed", {"password": hashed}, by=by, address=address)
 
+    def change_password(self, name: str, old: str, new: str, *, address: str | None = None) -> None:
+        """Change one's own password, as `set_password` does.
+
+        Raises `InputError` for the new one, and as `sign_in` does unless the old one fits.
+        """
+        _check_length(new)
+        row, watched = self._fitting(name, old, address)
+        change = {"password": self._hash(new)}
+        self._change(row.name, "password_changed", change, by=row.name, address=address, checked=row)
+        with self._database.write() as connection:
+            connection.execute(delete(failures).where(failures.c.what.in_(watched)))
+
     def set_role(self, name: str, role: Role, *, by: str | None = None, address: str | None = None) -> None:
         """Change a role and end all sessions of the account."""
         self._change(name, "role_changed", {"role": _check_role(role)}, role, by=by, address=address)
@@ -213,9 +225,10 @@ class People:
         *,
         by: str | None = None,
         address: str | None = None,
+        checked: Row[Any] | None = None,
     ) -> None:
         with self._database.write() as connection:
-            row = _account(connection, name)
+            row = _account(connection, name) if checked is None else _still(connection, checked)
             connection.execute(update(users).where(users.c.id == row.id).values(**values))
             connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
             held = update(comments).where(comments.c.claimed_by == row.id)
@@ -224,10 +237,7 @@ class People:
             note(self._database, connection, kind, user_id=user, address=address, detail=f"{name} {detail}".strip())
 
     def _hash(self, password: str) -> str:
-        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            raise InputError(
-                f"password: expected {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, got {len(password)}"
-            )
+        _check_length(password)
         return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
 
     # Signing in
@@ -237,16 +247,15 @@ class People:
 
         Raises `SignInFailed`; after `FREE_TRIES` failures in a row for the account, or `FREE_TRIES_FROM_ADDRESS` from
         the address, `SignInThrottled`, which says how many seconds to wait. A try counts as failed from its beginning,
-        so that many at the same time are not one; success clears the count.
+        so that many at the same time are not one; success clears the count. Whose password is changed, or whose account
+        is disabled, while the old one is being checked, is not let in by it.
         """
         row, watched = self._fitting(name, password, address)
-        return self._open(row, password[:LONGEST_PASSWORD], watched, address)
-
-    def check_password(self, name: str, password: str, *, address: str | None = None) -> None:
-        """Raise as `sign_in` does unless a password fits; nobody is signed in or out by it."""
-        _, watched = self._fitting(name, password, address)
-        with self._database.write() as connection:
-            connection.execute(delete(failures).where(failures.c.what.in_(watched)))
+        try:
+            return self._open(row, password[:LONGEST_PASSWORD], watched, address)
+        except SignInFailed:
+            self.note("sign_in_failed", address=address, detail=row.name)
+            raise
 
     def _fitting(self, name: str, password: str, address: str | None) -> tuple[Row[Any], list[str]]:
         """Return the account that a password fits, and under what its failures are counted; raise `SignInFailed`."""
@@ -268,6 +277,7 @@ class People:
         renewed = self._hash(password) if self._hasher.check_needs_rehash(row.password) else None
         with self._database.write() as connection:
             now = self._database.now()
+            row = _still(connection, row)
             connection.execute(delete(failures).where(failures.c.what.in_(watched)))
             connection.execute(
                 delete(sessions).where((sessions.c.created < now - SHIFT) | (sessions.c.seen < now - IDLE))
@@ -429,6 +439,13 @@ def _check_role(role: str) -> Any:
     return role
 
 
+def _check_length(password: str) -> None:
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise InputError(
+            f"password: expected {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, got {len(password)}"
+        )
+
+
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -437,6 +454,18 @@ def _account(connection: Connection, name: str) -> Row[Any]:
     row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
     if row is None:
         raise NotFound(f"no account {name[:100]!r}")
+    return row
+
+
+def _still(connection: Connection, checked: Row[Any]) -> Row[Any]:
+    """Return an account as it is now, locked; raise `SignInFailed` unless the password that was checked still holds.
+
+    Checking takes a while, and is done outside of the transaction that acts on it.
+    """
+    query = select(users).where(users.c.id == checked.id).with_for_update(key_share=True)
+    row = connection.execute(query).one()
+    if row.disabled or row.password != checked.password:
+        raise SignInFailed("name and password do not fit")
     return row
 
 

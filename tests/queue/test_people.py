@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -258,17 +259,67 @@ def test_every_kind_of_line_can_be_asked_for() -> None:
     assert made == set(KINDS)
 
 
-def test_a_password_is_checked_without_signing_in(store: Store) -> None:
+class Interrupted(PasswordHasher):
+    """Lets something happen when a password has just been found to fit."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(time_cost=2, memory_cost=8, parallelism=1)  # more than before, so that hashes are renewed
+        self._meanwhile = meanwhile
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        found = super().verify(hash, password)
+        self._meanwhile()
+        return found
+
+
+def test_a_password_that_changes_meanwhile_lets_nobody_in(store: Store) -> None:
+    people = People(store.database, Interrupted(lambda: store.people.set_password("ada", "a new password")))
+    for act in (
+        lambda: people.sign_in("ada", PASSWORD),
+        lambda: people.change_password("ada", PASSWORD, "yet another password"),
+    ):
+        store.people.set_password("ada", PASSWORD)
+        with pytest.raises(SignInFailed, match="do not fit"):
+            act()
+        with store.database.read() as connection:
+            assert connection.execute(select(sessions)).all() == []
+        assert store.people.sign_in("ada", "a new password")
+
+
+def test_an_account_that_is_disabled_meanwhile_stays_out(store: Store) -> None:
+    people = People(store.database, Interrupted(lambda: store.people.disable("ada")))
+    with pytest.raises(SignInFailed):
+        people.sign_in("ada", PASSWORD)
+    with store.database.read() as connection:
+        assert connection.execute(select(sessions)).all() == []
+    assert [line.detail for line in store.people.audit(kind="sign_in_failed")] == ["ada"]
+
+
+def test_a_password_is_hashed_anew_when_the_cost_has_grown(store: Store) -> None:
+    people = People(store.database, Interrupted(lambda: None))
+    people.sign_in("ada", PASSWORD)
+    with store.database.read() as connection:
+        kept = connection.scalar(select(users.c.password).where(users.c.name == "ada"))
+    assert "t=2" in str(kept)
+    assert people.sign_in("ada", PASSWORD)
+
+
+def test_changing_ones_own_password(store: Store) -> None:
     secret, _ = store.people.sign_in("ada", PASSWORD)
-    before = store.people.audit()
-    store.people.check_password("ada", PASSWORD)
-    assert store.people.audit() == before
+    with pytest.raises(InputError, match="password"):
+        store.people.change_password("ada", PASSWORD, "short")
+    for _ in range(4):
+        with pytest.raises(SignInFailed):
+            store.people.change_password("ada", "wrong password", "another password")
     assert store.people.session(secret) is not None
+    store.people.change_password("ada", PASSWORD, "another password")
+    assert store.people.session(secret) is None
+    assert [line.user for line in store.people.audit(kind="password_changed")] == ["ada"]
     for _ in range(5):
         with pytest.raises(SignInFailed):
-            store.people.check_password("ada", "wrong password")
+            store.people.change_password("ada", PASSWORD, "yet another password")
     with pytest.raises(SignInThrottled):
-        store.people.check_password("ada", PASSWORD)
+        store.people.change_password("ada", "another password", "yet another password")
 
 
 @pytest.mark.parametrize("name", ["nobody", ""])

@@ -109,10 +109,9 @@ def password(visit: Visit) -> Response:
     """Change one's own password; the old one is asked for, as when signing in, and all other sessions end."""
     new, about = visit.form.get("new", ""), {"saved": False, "preferences": visit.user.preferences}
     try:
-        visit.store.people.check_password(visit.name, visit.form.get("old", ""), address=visit.address)
         if new != visit.form.get("again", ""):
             raise InputError("the new password was not typed the same twice")
-        visit.store.people.set_password(visit.name, new, by=visit.name, address=visit.address)
+        visit.store.people.change_password(visit.name, visit.form.get("old", ""), new, address=visit.address)
     except (SignInFailed, InputError) as error:
         return _not_saved(visit, about, error)
     secret, _ = visit.store.people.sign_in(visit.name, new, address=visit.address)

@@ -14,12 +14,9 @@ import json
 import re
 import secrets
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http.client import HTTPException
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,10 +26,8 @@ from sqlalchemy.orm import aliased
 
 from moderation.errors import InputError, ModerationError, NotFound
 from moderation.queue.database import Database
+from moderation.queue.posting import post
 from moderation.queue.schema import outbox, webhooks
-
-TIMEOUT = 10.0
-"""Seconds that a receiver has to answer."""
 
 LEASE = timedelta(seconds=60)
 """How long a sender has an event to itself; if it dies, another takes it up after that."""
@@ -214,7 +209,9 @@ class Webhooks:
         with self._database.write() as connection:
             now = self._database.now()
             values = {"delivered": now if good else None, "answer": answer[:200], "due": now + wait_after(attempts)}
-            connection.execute(update(outbox).where(outbox.c.id == number).values(values))
+            # A sender that was slower than its lease does not undo what another has delivered since.
+            waits = update(outbox).where(outbox.c.id == number, outbox.c.delivered.is_(None))
+            connection.execute(waits.values(values))
 
 
 def check_url(url: str) -> None:
@@ -263,26 +260,3 @@ def sign(event: str, now: datetime, body: bytes, keys: list[str]) -> dict[str, s
         "webhook-timestamp": seconds,
         "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
     }
-
-
-class _Straight(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the operator named an address, not where it may point one day."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_Straight)
-
-
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Post a body and return the status of the answer; raise `OSError` when there is none."""
-    request = urllib.request.Request(url, body, dict(headers), method="POST")
-    try:
-        with _OPENER.open(request, timeout=TIMEOUT) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except HTTPException as error:
-        raise OSError(type(error).__name__) from None

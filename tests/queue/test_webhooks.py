@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 from standardwebhooks.webhooks import Webhook as Receiver
 
-from moderation.errors import InputError, NotFound
+from moderation.errors import InputError, NotFound, StoreForeign, StoreUnavailable
 from moderation.queue import Ruling, Store
 from moderation.queue.schema import webhooks
 from moderation.queue.webhooks import Delivered, Webhooks, sign, wait_after
@@ -208,6 +209,33 @@ def test_running_until_it_is_stopped(filled: Store, hook: Hook) -> None:
     stop.set()
     thread.join()
     assert len(hook.got) == 1
+
+
+def test_what_stops_the_sender_is_logged_once_and_it_goes_on(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away, foreign = StoreUnavailable("queue.db: busy; try again"), StoreForeign("queue.db: not a database, or damaged")
+    unknown = KeyError("text 19 you clown")
+    rounds = iter([away, away, None, away, foreign, unknown, unknown, None, None])
+    stop = threading.Event()
+    read = filled.database.read
+
+    def troubled() -> AbstractContextManager[Connection]:
+        found = next(rounds, "over")
+        if found == "over":
+            stop.set()
+        if isinstance(found, Exception):
+            raise found
+        return read()
+
+    monkeypatch.setattr(filled.database, "read", troubled)
+    caplog.set_level("INFO", "moderation.webhooks")
+    filled.webhooks.run(stop, every=0.001)
+    lines = [record.getMessage() for record in caplog.records]
+    waits, again = "webhooks wait for the database: queue.db: busy; try again", "webhooks are sent again"
+    damaged = "webhooks cannot be sent: StoreForeign: queue.db: not a database, or damaged"
+    assert [*lines[:4], *lines[5:]] == [waits, again, waits, damaged, again]
+    assert re.fullmatch(r"webhooks cannot be sent: KeyError in .*test_webhooks\.py:\d+", lines[4])
 
 
 def test_a_receiver_that_does_not_answer_keeps_no_other_waiting(

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Lock
+from time import sleep
 from typing import Literal
 
 import pytest
@@ -17,6 +18,7 @@ from sqlalchemy import select
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
 from moderation.queue import Preferences, Store
 from moderation.queue.audit import KINDS
+from moderation.queue.passwords import AT_ONCE
 from moderation.queue.people import People
 from moderation.queue.schema import sessions, tokens, users
 from tests.conftest import ROOT
@@ -89,7 +91,7 @@ def test_sign_ins_at_the_same_time_count_each(store: Store) -> None:
             tried.wait()
             return super().verify(hash, password)
 
-    people = People(store.database, Slow(time_cost=1, memory_cost=8, parallelism=1))
+    people = People(store.database, Slow(time_cost=1, memory_cost=8, parallelism=1), at_once=12)
 
     def one(_: int) -> type[Exception]:
         try:
@@ -121,6 +123,49 @@ def test_an_address_that_tries_many_accounts_has_to_wait(store: Store) -> None:
         refused.append(caught.type is SignInThrottled)
     assert refused == [False] * 20 + [True] * 5
     assert store.people.sign_in("ada", PASSWORD, address="192.0.2.2")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2001:db8:1:2::{:x}", "2001:db8:1:3::1"),  # who has one address of a /64 network has them all
+        ("fe80::{:x}%eth0", "fe80:0:0:1::1%eth0"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+    ],
+)
+def test_an_address_of_ipv6_is_its_network(store: Store, one: str, other: str) -> None:
+    refused = []
+    for n in range(22):
+        with pytest.raises(SignInFailed) as caught:
+            store.people.sign_in(f"nobody{n}", "wrong password", address=one.format(n + 1))
+        refused.append(caught.type is SignInThrottled)
+    assert refused == [False] * 20 + [True] * 2
+    assert store.people.sign_in("ada", PASSWORD, address=other)
+
+
+def test_few_passwords_are_checked_at_once(store: Store) -> None:
+    lock, running, most = Lock(), 0, 0
+
+    class Counting(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            sleep(0.02)
+            with lock:
+                running -= 1
+            return super().verify(hash, password)
+
+    people = People(store.database, Counting(time_cost=1, memory_cost=8, parallelism=1))
+
+    def one(n: int) -> None:
+        with pytest.raises(SignInFailed, match="do not fit"):
+            people.sign_in(f"nobody{n}", "wrong password")
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(one, range(12)))
+    assert 1 <= most <= AT_ONCE
 
 
 def test_the_wait_doubles_up_to_a_quarter_of_an_hour(store: Store, clock: Clock) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from argon2 import PasswordHasher
 from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed
 from moderation.queue.audit import Line, lines, note
@@ -35,6 +36,9 @@ Scope = Literal["queue", "appeals", "export"]
 """What a machine's token is good for: putting comments in, opening appeals, reading decisions."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+NAMES_LOCK = 0x6D6F6466
+"""Number of the advisory lock of PostgreSQL under which an account gets its name."""
 
 IDLE = timedelta(hours=2)
 """A session ends when it was not used for this long."""
@@ -152,14 +156,23 @@ class People:
         _check_role(role)
         hashed = None if password is None else self._passwords.hash(password)
         with self._database.write() as connection:
+            self._one_at_a_time(connection)
             if _alike(connection, name) is not None:
                 raise Conflict(f"there is an account {name!r} already")
             values = {"name": name, "role": role, "password": hashed, "preferences": asdict(Preferences()),
                       "disabled": False, "created": self._database.now()}  # fmt: skip
-            connection.execute(insert(users), values)
+            try:
+                connection.execute(insert(users), values)
+            except IntegrityError:  # of a process of an earlier version, which takes no lock
+                raise Conflict(f"there is an account {name!r} already") from None
             user = _number(connection, by)
             note(self._database, connection, "user_added", user_id=user, address=address, detail=f"{name}: {role}")
         return self.get(name)
+
+    def _one_at_a_time(self, connection: Connection) -> None:
+        """Let accounts be added one after the other, as SQLite does anyway: names are compared before one is added."""
+        if not self._database.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({NAMES_LOCK})")
 
     def get(self, name: str) -> User:
         """Return an account; raise `NotFound`."""

@@ -70,6 +70,23 @@ def test_names_are_one_whatever_their_case(store: Store) -> None:
         store.people.add("Ada", "admin")
 
 
+@pytest.mark.parametrize("names", [["kim"] * 4, ["Kim", "kim", "KIM", "kIM"]])
+def test_a_name_that_is_added_at_the_same_time_is_one(store: Store, names: list[str]) -> None:
+    for turn in range(5):
+        begin = Barrier(len(names))
+
+        def one(name: str, turn: int = turn, begin: Barrier = begin) -> str:
+            begin.wait()
+            try:
+                return store.people.add(f"{name}{turn}", "moderator").role
+            except Conflict as error:
+                return str(error)[:19]
+
+        with ThreadPoolExecutor(len(names)) as pool:
+            assert Counter(pool.map(one, names)) == {"moderator": 1, "there is an account": 3}
+        assert sum(user.name.lower() == f"kim{turn}" for user in store.people.all()) == 1
+
+
 def test_many_failures_have_to_wait(store: Store, clock: Clock) -> None:
     for _ in range(5):
         with pytest.raises(SignInFailed):

@@ -35,12 +35,6 @@ STATES = {
     "passed": "let through by the policy",
 }
 ACTS = {"approve": "approved", "reject": "rejected", "escalate": "escalated", "undo": "undid"}
-ORDERS = {
-    "severity": "Most severe first",
-    "oldest": "Oldest first",
-    "newest": "Newest first",
-    "uncertainty": "Least certain first",
-}
 STAGES = {
     "review": "",
     "second": "second look",

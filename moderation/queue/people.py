@@ -242,8 +242,10 @@ class People:
 
     # Signing in
 
-    def sign_in(self, name: str, password: str, *, address: str | None = None) -> tuple[str, Session]:
-        """Return a new session and the secret for its cookie.
+    def sign_in(
+        self, name: str, password: str, *, address: str | None = None, instead_of: str = ""
+    ) -> tuple[str, Session]:
+        """Return a new session and the secret for its cookie; the session of the secret `instead_of` ends.
 
         Raises `SignInFailed`; after `FREE_TRIES` failures in a row for the account, or `FREE_TRIES_FROM_ADDRESS` from
         the address (of IPv6, its /64 network), `SignInThrottled`, which says how many seconds to wait. A try counts as
@@ -252,7 +254,7 @@ class People:
         """
         row, watched = self._fitting(name, password, address)
         try:
-            return self._open(row, password[:LONGEST_PASSWORD], watched, address)
+            return self._open(row, password[:LONGEST_PASSWORD], watched, address, instead_of)
         except SignInFailed:
             self.note("sign_in_failed", address=address, detail=row.name)
             raise
@@ -272,7 +274,9 @@ class People:
             raise SignInFailed("name and password do not fit")
         return row, watched
 
-    def _open(self, row: Row[Any], password: str, watched: list[str], address: str | None) -> tuple[str, Session]:
+    def _open(
+        self, row: Row[Any], password: str, watched: list[str], address: str | None, instead_of: str
+    ) -> tuple[str, Session]:
         secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
         renewed = self._passwords.hash(password) if self._passwords.outdated(row.password) else None
         with self._database.write() as connection:
@@ -284,6 +288,7 @@ class People:
             )
             if renewed:
                 connection.execute(update(users).where(users.c.id == row.id).values(password=renewed))
+            self._end(connection, instead_of, stays=row.id)
             values = {"digest": _digest(secret), "user_id": row.id, "csrf": csrf, "created": now, "seen": now}
             connection.execute(insert(sessions), values | {"address": address and address[:100]})
             note(self._database, connection, "signed_in", user_id=row.id, address=address)
@@ -311,12 +316,18 @@ class People:
     def sign_out(self, secret: str) -> None:
         """End a session and give back what its moderator had before them."""
         with self._database.write() as connection:
-            number = connection.scalar(select(sessions.c.user_id).where(sessions.c.digest == _digest(secret)))
-            if number is not None:
-                connection.execute(delete(sessions).where(sessions.c.digest == _digest(secret)))
-                held = update(comments).where(comments.c.claimed_by == number)
-                connection.execute(held.values(claimed_by=None, claimed_until=None))
-                note(self._database, connection, "signed_out", user_id=number)
+            self._end(connection, secret)
+
+    def _end(self, connection: Connection, secret: str, *, stays: int | None = None) -> None:
+        """End a session; its moderator is signed out by it, unless it is the account that `stays`."""
+        number = connection.scalar(select(sessions.c.user_id).where(sessions.c.digest == _digest(secret)))
+        if number is None:
+            return
+        connection.execute(delete(sessions).where(sessions.c.digest == _digest(secret)))
+        if number != stays:
+            held = update(comments).where(comments.c.claimed_by == number)
+            connection.execute(held.values(claimed_by=None, claimed_until=None))
+            note(self._database, connection, "signed_out", user_id=number)
 
     # Tokens for machines
 

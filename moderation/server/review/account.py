@@ -35,10 +35,12 @@ def sign_in_page(visit: Visit) -> Response:
 
 
 def sign_in(visit: Visit) -> Response:
-    """Open a session. Too many failures have to wait, by account and by address."""
+    """Open a session in place of the browser's last one. Too many failures have to wait, by account and by address."""
     wanted, name = own_path(visit.form.get("next")) or "/work", visit.form.get("name", "").strip()
     try:
-        secret, _ = visit.store.people.sign_in(name, visit.form.get("password", ""), address=visit.address)
+        secret, _ = visit.store.people.sign_in(
+            name, visit.form.get("password", ""), address=visit.address, instead_of=visit.secret
+        )
     except SignInThrottled as error:
         response = visit.render("sign_in.html", error.status, wanted=wanted, name=name, problem=str(error))
         response.headers["retry-after"] = str(int(error.wait) + 1)

@@ -16,6 +16,7 @@ import numpy as np
 
 from moderation.batch import RESERVED, Scored, dump
 from moderation.errors import InputError
+from moderation.formats.cells import safe_cell
 from moderation.formats.packing import packing_writer, require
 
 
@@ -64,16 +65,27 @@ def spooled(scored: Iterable[Scored]) -> Iterator[IO[bytes]]:
 def write_csv(lines: Iterable[bytes], out: IO[bytes], labels: Sequence[str]) -> None:
     """Write records as CSV: every column that any of them has, then a column per label, and what was found.
 
-    Input columns with a name of ours get ``input_`` before it, as often as it takes to find a name that is free.
+    Input columns with a name of ours get ``input_`` before it, as often as it takes to find a name that is free. No
+    cell, and no name, can be taken for a formula: such a one has an apostrophe before it.
     """
     import csv
 
     with _flat(lines, labels) as (columns, records):
         text = io.TextIOWrapper(out, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
         writer = csv.DictWriter(text, list(columns), restval="")
-        writer.writeheader()
-        writer.writerows(records)
+        writer.writerow(_safe_names(columns))
+        writer.writerows({name: safe_cell(value) for name, value in record.items()} for record in records)
         text.detach()
+
+
+def _safe_names(columns: Iterable[str]) -> dict[str, str]:
+    """Return for each column a name that is no formula and that no other one has."""
+    columns = list(columns)
+    names = {name: safe_cell(name) for name in columns}
+    for name in columns:
+        while names[name] != name and names[name] in columns:
+            names[name] = "'" + names[name]
+    return names
 
 
 def write_parquet(lines: Iterable[bytes], out: IO[bytes], labels: Sequence[str]) -> None:

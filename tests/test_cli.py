@@ -197,6 +197,35 @@ def test_scoring_a_table_again_loses_no_column(to: str, tmp_path: Path) -> None:
     assert row["score_abuse"] == row["input_score_abuse"] == row["input_input_input_score_abuse"]
 
 
+FORMULAS = ['=HYPERLINK("http://evil.example")', "@SUM(1)", "  +1", "-1+1", "\t=1", "＝1"]
+
+
+def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
+    rows = [{"text": text, "author": text, "=odd": text, "n": -1.5} for text in FORMULAS]
+    (tmp_path / "0.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for turn in range(3):
+        run("score", tmp_path / f"{turn}.{'csv' if turn else 'jsonl'}", "-o", tmp_path / f"{turn + 1}.csv")
+        found = list(csv.DictReader(io.StringIO((tmp_path / f"{turn + 1}.csv").read_bytes().decode(), newline="")))
+        for name in ("text", "author", "'=odd"):
+            assert [row[name] for row in found] == [f"'{text}" for text in FORMULAS]
+        assert {row["n"] for row in found} == {"-1.5"}  # a number is none, also when it was read as text
+
+
+def test_two_columns_stay_two_when_a_name_is_made_safe() -> None:
+    data = json.dumps({"text": "a", "=x": 1, "'=x": 2, "''=x": 3}).encode()
+    out, _ = run("score", "--to", "csv", stdin=data)
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert [row[name] for name in ("'=x", "''=x", "'''=x")] == ["2", "3", "1"]
+
+
+@pytest.mark.parametrize("to", ["jsonl", "parquet"])
+def test_what_is_no_csv_keeps_text_that_looks_like_a_formula(to: str, tmp_path: Path) -> None:
+    data = "".join(json.dumps({"text": text}) + "\n" for text in FORMULAS).encode()
+    run("score", "-o", tmp_path / f"out.{to}", stdin=data)
+    out, _ = run("score", tmp_path / f"out.{to}")
+    assert [record["text"] for record in records(out)] == FORMULAS
+
+
 def test_a_column_has_one_name_in_all_rows() -> None:
     rows = [{"text": "a", "action": "one"}, {"text": "b", "input_action": "two"}, {"text": "c", "action": "three"}]
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()

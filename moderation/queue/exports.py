@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import aliased
 
+from moderation.formats.cells import safe_cell
 from moderation.queue.database import Database
 from moderation.queue.outcome import AFTER
 from moderation.queue.reasons import Reason
@@ -24,9 +25,6 @@ CLEAN = {"incitement": 0, "abuse": 0, "threat": 0, "insult": 0, "identity_attack
 
 CHUNK = 1_000
 """Decisions read at once."""
-
-_FORMULA = "=+-@\t\r\n＝＋－＠"
-"""What a spreadsheet takes for the beginning of a formula, also in full width (OWASP, CSV injection)."""
 
 
 class Exports:
@@ -140,13 +138,6 @@ class Exports:
         """Return how many decisions there are, undone ones included."""
         with self._database.read() as connection:
             return connection.scalar(select(func.count()).select_from(decisions)) or 0
-
-
-def safe_cell(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(tuple(_FORMULA)):
-        return "'" + value
-    return value
 
 
 def _line(record: dict[str, Any]) -> bytes:

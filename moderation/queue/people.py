@@ -10,13 +10,22 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Self, get_args
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
+from moderation.errors import Conflict, InputError, NotFound, SignInFailed
 from moderation.queue.audit import Line, lines, note
 from moderation.queue.database import Database
-from moderation.queue.schema import comments, failures, sessions, tokens, users
+from moderation.queue.passwords import (
+    AT_ONCE,
+    LONGEST_PASSWORD,
+    Passwords,
+    check_length,
+    count_try,
+    forget_tries,
+    watched_as,
+)
+from moderation.queue.schema import comments, sessions, tokens, users
 
 Role = Literal["moderator", "senior", "admin"]
 """A senior also decides on escalated comments and sees statistics; an admin also keeps accounts."""
@@ -28,26 +37,14 @@ Scope = Literal["queue", "appeals", "export"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-SHORTEST_PASSWORD = 10
-"""Characters of a password, at least."""
-
-LONGEST_PASSWORD = 1_000
-"""Characters of a password, at most: hashing must not become a way to keep the server busy."""
+NAMES_LOCK = 0x6D6F6466
+"""Number of the advisory lock of PostgreSQL under which an account gets its name."""
 
 IDLE = timedelta(hours=2)
 """A session ends when it was not used for this long."""
 
 SHIFT = timedelta(hours=12)
 """A session ends this long after signing in."""
-
-FREE_TRIES = 5
-"""Sign-ins to one account that may fail in a row before the next has to wait."""
-
-FREE_TRIES_FROM_ADDRESS = 20
-"""The same for one address, behind which a whole newsroom may begin its shift."""
-
-LONGEST_WAIT = timedelta(minutes=15)
-"""Most that a sign-in has to wait; the wait doubles from a second with every failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +141,9 @@ class People:
     What changes an account or a token takes `by`, the account that does it, and `address`, from where, for the audit.
     """
 
-    def __init__(self, database: Database, hasher: PasswordHasher | None = None) -> None:
+    def __init__(self, database: Database, hasher: PasswordHasher | None = None, *, at_once: int = AT_ONCE) -> None:
         self._database = database
-        self._hasher = hasher or PasswordHasher()
-        # Checked when there is no such account, so that an unknown name takes as long as a wrong password.
-        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._passwords = Passwords(hasher, at_once)
 
     # Accounts
 
@@ -159,16 +154,25 @@ class People:
         if not name or name != name.strip() or len(name) > 100 or not name.isprintable():
             raise InputError("name: expected 1 to 100 printable characters without spaces around them")
         _check_role(role)
-        hashed = None if password is None else self._hash(password)
+        hashed = None if password is None else self._passwords.hash(password)
         with self._database.write() as connection:
+            self._one_at_a_time(connection)
             if _alike(connection, name) is not None:
                 raise Conflict(f"there is an account {name!r} already")
             values = {"name": name, "role": role, "password": hashed, "preferences": asdict(Preferences()),
                       "disabled": False, "created": self._database.now()}  # fmt: skip
-            connection.execute(insert(users), values)
+            try:
+                connection.execute(insert(users), values)
+            except IntegrityError:  # of a process of an earlier version, which takes no lock
+                raise Conflict(f"there is an account {name!r} already") from None
             user = _number(connection, by)
             note(self._database, connection, "user_added", user_id=user, address=address, detail=f"{name}: {role}")
         return self.get(name)
+
+    def _one_at_a_time(self, connection: Connection) -> None:
+        """Let accounts be added one after the other, as SQLite does anyway: names are compared before one is added."""
+        if not self._database.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({NAMES_LOCK})")
 
     def get(self, name: str) -> User:
         """Return an account; raise `NotFound`."""
@@ -182,8 +186,20 @@ class People:
 
     def set_password(self, name: str, password: str, *, by: str | None = None, address: str | None = None) -> None:
         """Change a password and end all sessions of the account."""
-        hashed = self._hash(password)
+        hashed = self._passwords.hash(password)
         self._change(name, "password_changed", {"password": hashed}, by=by, address=address)
+
+    def change_password(self, name: str, old: str, new: str, *, address: str | None = None) -> None:
+        """Change one's own password, as `set_password` does.
+
+        Raises `InputError` for the new one, and as `sign_in` does unless the old one fits.
+        """
+        check_length(new)
+        row, watched = self._fitting(name, old, address)
+        change = {"password": self._passwords.hash(new)}
+        self._change(row.name, "password_changed", change, by=row.name, address=address, checked=row)
+        with self._database.write() as connection:
+            forget_tries(connection, watched)
 
     def set_role(self, name: str, role: Role, *, by: str | None = None, address: str | None = None) -> None:
         """Change a role and end all sessions of the account."""
@@ -213,9 +229,10 @@ class People:
         *,
         by: str | None = None,
         address: str | None = None,
+        checked: Row[Any] | None = None,
     ) -> None:
         with self._database.write() as connection:
-            row = _account(connection, name)
+            row = _account(connection, name) if checked is None else _still(connection, checked)
             connection.execute(update(users).where(users.c.id == row.id).values(**values))
             connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
             held = update(comments).where(comments.c.claimed_by == row.id)
@@ -223,57 +240,55 @@ class People:
             user = _number(connection, by)
             note(self._database, connection, kind, user_id=user, address=address, detail=f"{name} {detail}".strip())
 
-    def _hash(self, password: str) -> str:
-        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            raise InputError(
-                f"password: expected {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, got {len(password)}"
-            )
-        return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
-
     # Signing in
 
-    def sign_in(self, name: str, password: str, *, address: str | None = None) -> tuple[str, Session]:
-        """Return a new session and the secret for its cookie.
+    def sign_in(
+        self, name: str, password: str, *, address: str | None = None, instead_of: str = ""
+    ) -> tuple[str, Session]:
+        """Return a new session and the secret for its cookie; the session of the secret `instead_of` ends.
 
         Raises `SignInFailed`; after `FREE_TRIES` failures in a row for the account, or `FREE_TRIES_FROM_ADDRESS` from
-        the address, `SignInThrottled`, which says how many seconds to wait. A try counts as failed from its beginning,
-        so that many at the same time are not one; success clears the count.
+        the address (of IPv6, its /64 network), `SignInThrottled`, which says how many seconds to wait. A try counts as
+        failed from its beginning, so that many at the same time are not one; success clears the count. Whose password
+        is changed, or whose account is disabled, while the old one is being checked, is not let in by it.
         """
         row, watched = self._fitting(name, password, address)
-        return self._open(row, password[:LONGEST_PASSWORD], watched, address)
-
-    def check_password(self, name: str, password: str, *, address: str | None = None) -> None:
-        """Raise as `sign_in` does unless a password fits; nobody is signed in or out by it."""
-        _, watched = self._fitting(name, password, address)
-        with self._database.write() as connection:
-            connection.execute(delete(failures).where(failures.c.what.in_(watched)))
+        try:
+            return self._open(row, password[:LONGEST_PASSWORD], watched, address, instead_of)
+        except SignInFailed:
+            self.note("sign_in_failed", address=address, detail=row.name)
+            raise
 
     def _fitting(self, name: str, password: str, address: str | None) -> tuple[Row[Any], list[str]]:
         """Return the account that a password fits, and under what its failures are counted; raise `SignInFailed`."""
         name, password = name[:200], password[:LONGEST_PASSWORD]
-        watched = [f"name {name.lower()}"] + ([f"address {address[:100]}"] if address else [])
-        self._count_try(watched)
+        watched = watched_as(name, address)
+        count_try(self._database, watched)
         with self._database.read() as connection:
             row = _alike(connection, name)
         usable = row is not None and row.password is not None and not row.disabled
-        good = self._verify(row.password if row is not None and usable else self._nobody, password)
+        good = self._passwords.fits(row.password if row is not None and usable else None, password)
         if row is None or not (usable and good):
             # Only the name of an account is kept, for what is typed as a name may be a password.
             self.note("sign_in_failed", address=address, detail=None if row is None else row.name)
             raise SignInFailed("name and password do not fit")
         return row, watched
 
-    def _open(self, row: Row[Any], password: str, watched: list[str], address: str | None) -> tuple[str, Session]:
+    def _open(
+        self, row: Row[Any], password: str, watched: list[str], address: str | None, instead_of: str
+    ) -> tuple[str, Session]:
         secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
-        renewed = self._hash(password) if self._hasher.check_needs_rehash(row.password) else None
+        renewed = self._passwords.hash(password) if self._passwords.outdated(row.password) else None
         with self._database.write() as connection:
             now = self._database.now()
-            connection.execute(delete(failures).where(failures.c.what.in_(watched)))
+            row = _still(connection, row)
+            forget_tries(connection, watched)
             connection.execute(
                 delete(sessions).where((sessions.c.created < now - SHIFT) | (sessions.c.seen < now - IDLE))
             )
             if renewed:
                 connection.execute(update(users).where(users.c.id == row.id).values(password=renewed))
+            self._end(connection, instead_of, stays=row.id)
             values = {"digest": _digest(secret), "user_id": row.id, "csrf": csrf, "created": now, "seen": now}
             connection.execute(insert(sessions), values | {"address": address and address[:100]})
             note(self._database, connection, "signed_in", user_id=row.id, address=address)
@@ -301,33 +316,18 @@ class People:
     def sign_out(self, secret: str) -> None:
         """End a session and give back what its moderator had before them."""
         with self._database.write() as connection:
-            number = connection.scalar(select(sessions.c.user_id).where(sessions.c.digest == _digest(secret)))
-            if number is not None:
-                connection.execute(delete(sessions).where(sessions.c.digest == _digest(secret)))
-                held = update(comments).where(comments.c.claimed_by == number)
-                connection.execute(held.values(claimed_by=None, claimed_until=None))
-                note(self._database, connection, "signed_out", user_id=number)
+            self._end(connection, secret)
 
-    def _verify(self, hashed: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(hashed, password.encode("utf-8", "surrogatepass"))
-        except (VerificationError, InvalidHashError):
-            return False
-
-    def _count_try(self, watched: list[str]) -> None:
-        """Count a try as a failure, or raise `SignInThrottled` when it comes too soon; others wait for the answer."""
-        with self._database.write() as connection:
-            begun = self._database.now()
-            connection.execute(delete(failures).where(failures.c.last < begun - 4 * LONGEST_WAIT))
-            first = self._database.insert(failures).on_conflict_do_nothing(index_elements=["what"])
-            connection.execute(first, [{"what": what, "n": 0, "last": begun} for what in sorted(watched)])
-            known = failures.c.what.in_(watched)
-            rows = connection.execute(select(failures).where(known).order_by(failures.c.what).with_for_update()).all()
-            now = self._database.now()  # after the locks: tries before this one have their time by then
-            wait = max((row.last + _wait(row.what, row.n) - now).total_seconds() for row in rows)
-            if wait > 0:
-                raise SignInThrottled(f"too many sign-ins failed; try again in {int(wait) + 1} seconds", wait=wait)
-            connection.execute(update(failures).where(known).values(n=failures.c.n + 1, last=now))
+    def _end(self, connection: Connection, secret: str, *, stays: int | None = None) -> None:
+        """End a session; its moderator is signed out by it, unless it is the account that `stays`."""
+        number = connection.scalar(select(sessions.c.user_id).where(sessions.c.digest == _digest(secret)))
+        if number is None:
+            return
+        connection.execute(delete(sessions).where(sessions.c.digest == _digest(secret)))
+        if number != stays:
+            held = update(comments).where(comments.c.claimed_by == number)
+            connection.execute(held.values(claimed_by=None, claimed_until=None))
+            note(self._database, connection, "signed_out", user_id=number)
 
     # Tokens for machines
 
@@ -416,13 +416,6 @@ class People:
             return lines(connection, kind=kind, name=name, before=before, after=after, limit=limit)
 
 
-def _wait(what: str, n: int) -> timedelta:
-    free = FREE_TRIES_FROM_ADDRESS if what.startswith("address ") else FREE_TRIES
-    if n < free:
-        return timedelta(0)
-    return min(LONGEST_WAIT, timedelta(seconds=2 ** min(n - free, 20)))
-
-
 def _check_role(role: str) -> Any:
     if role not in ROLES:
         raise InputError(f"role: expected one of {', '.join(ROLES)}, got {str(role)[:40]!r}")
@@ -437,6 +430,18 @@ def _account(connection: Connection, name: str) -> Row[Any]:
     row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
     if row is None:
         raise NotFound(f"no account {name[:100]!r}")
+    return row
+
+
+def _still(connection: Connection, checked: Row[Any]) -> Row[Any]:
+    """Return an account as it is now, locked; raise `SignInFailed` unless the password that was checked still holds.
+
+    Checking takes a while, and is done outside of the transaction that acts on it.
+    """
+    query = select(users).where(users.c.id == checked.id).with_for_update(key_share=True)
+    row = connection.execute(query).one()
+    if row.disabled or row.password != checked.password:
+        raise SignInFailed("name and password do not fit")
     return row
 
 

@@ -11,15 +11,14 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import re
 import secrets
 import threading
-import urllib.error
-import urllib.request
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http.client import HTTPException
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,12 +26,12 @@ from urllib.parse import urlsplit
 from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
-from moderation.errors import InputError, ModerationError, NotFound
+from moderation.errors import InputError, ModerationError, NotFound, StoreUnavailable
 from moderation.queue.database import Database
+from moderation.queue.posting import post
 from moderation.queue.schema import outbox, webhooks
 
-TIMEOUT = 10.0
-"""Seconds that a receiver has to answer."""
+logger = logging.getLogger("moderation.webhooks")
 
 LEASE = timedelta(seconds=60)
 """How long a sender has an event to itself; if it dies, another takes it up after that."""
@@ -150,12 +149,23 @@ class Webhooks:
         return Delivered(sent, failed)
 
     def run(self, stop: threading.Event, *, every: float = 2.0) -> None:
-        """Deliver until `stop` is set, looking every so many seconds; a database that is away is waited for."""
+        """Deliver until `stop` is set, looking every so many seconds; whatever fails is tried again.
+
+        What fails is logged once, until it is over or something else fails: a database that is away is away in every
+        round. A log is no place for a comment's text, so of an error that we do not know the message is left out.
+        """
+        trouble = None
         while not stop.wait(every):
+            before = trouble
             try:
                 self.deliver(stop=stop)
-            except ModerationError:
-                continue
+                trouble = None
+            except StoreUnavailable as error:
+                trouble = f"webhooks wait for the database: {error}"
+            except Exception as error:  # the thread must not end: nobody would send any more, or say so
+                trouble = f"webhooks cannot be sent: {_told(error)}"
+            if trouble != before:
+                logger.log(logging.ERROR if trouble else logging.INFO, trouble or "webhooks are sent again")
 
     def _next(self) -> Any:
         """Take an event of the receiver whose turn it is, or of the next one that has any and does not rest."""
@@ -214,7 +224,17 @@ class Webhooks:
         with self._database.write() as connection:
             now = self._database.now()
             values = {"delivered": now if good else None, "answer": answer[:200], "due": now + wait_after(attempts)}
-            connection.execute(update(outbox).where(outbox.c.id == number).values(values))
+            # A sender that was slower than its lease does not undo what another has delivered since.
+            waits = update(outbox).where(outbox.c.id == number, outbox.c.delivered.is_(None))
+            connection.execute(waits.values(values))
+
+
+def _told(error: Exception) -> str:
+    """Return the words of an error of ours; of another one what it is and where it arose."""
+    if isinstance(error, ModerationError):
+        return f"{type(error).__name__}: {error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {place.filename}:{place.lineno}"
 
 
 def check_url(url: str) -> None:
@@ -263,26 +283,3 @@ def sign(event: str, now: datetime, body: bytes, keys: list[str]) -> dict[str, s
         "webhook-timestamp": seconds,
         "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
     }
-
-
-class _Straight(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the operator named an address, not where it may point one day."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_Straight)
-
-
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Post a body and return the status of the answer; raise `OSError` when there is none."""
-    request = urllib.request.Request(url, body, dict(headers), method="POST")
-    try:
-        with _OPENER.open(request, timeout=TIMEOUT) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except HTTPException as error:
-        raise OSError(type(error).__name__) from None

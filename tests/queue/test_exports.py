@@ -13,9 +13,9 @@ import pytest
 
 from moderation.comment import Comment
 from moderation.errors import InputError
+from moderation.formats.cells import safe_cell
 from moderation.formats.rows import Fields, read_rows
 from moderation.queue import Filter, Intake, Ruling, Store
-from moderation.queue.exports import safe_cell
 from moderation.queue.reasons import CATEGORIES, load_reasons
 from moderation.queue.statements import EEA, territory
 from tests.queue.conftest import PLAIN, Clock, incoming
@@ -99,8 +99,9 @@ def test_since_and_site(decided: Store, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("cell", "safe"),
     [
-        ("=1+1", False), ("+1", False), ("-1", False), ("@SUM(A1)", False), ("\t=1", False), ("\r=1", False),
+        ("=1+1", False), ("+1", False), ("-1+1", False), ("@SUM(A1)", False), ("\t=1", False), ("\r=1", False),
         ("  =1", False), ("＝1+1", False), ("a=1", True), ("", True), ("'quoted", True),
+        ("-1", True), ("-0.5e-7", True), ("-1\n=1", False), ("-1 ", False), ("-٣", False), ("'=1", True),
     ],
 )  # fmt: skip
 def test_no_cell_is_a_formula(cell: str, safe: bool) -> None:

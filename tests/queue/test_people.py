@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Lock
+from time import sleep
 from typing import Literal
 
 import pytest
@@ -16,6 +18,7 @@ from sqlalchemy import select
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
 from moderation.queue import Preferences, Store
 from moderation.queue.audit import KINDS
+from moderation.queue.passwords import AT_ONCE
 from moderation.queue.people import People
 from moderation.queue.schema import sessions, tokens, users
 from tests.conftest import ROOT
@@ -67,6 +70,23 @@ def test_names_are_one_whatever_their_case(store: Store) -> None:
         store.people.add("Ada", "admin")
 
 
+@pytest.mark.parametrize("names", [["kim"] * 4, ["Kim", "kim", "KIM", "kIM"]])
+def test_a_name_that_is_added_at_the_same_time_is_one(store: Store, names: list[str]) -> None:
+    for turn in range(5):
+        begin = Barrier(len(names))
+
+        def one(name: str, turn: int = turn, begin: Barrier = begin) -> str:
+            begin.wait()
+            try:
+                return store.people.add(f"{name}{turn}", "moderator").role
+            except Conflict as error:
+                return str(error)[:19]
+
+        with ThreadPoolExecutor(len(names)) as pool:
+            assert Counter(pool.map(one, names)) == {"moderator": 1, "there is an account": 3}
+        assert sum(user.name.lower() == f"kim{turn}" for user in store.people.all()) == 1
+
+
 def test_many_failures_have_to_wait(store: Store, clock: Clock) -> None:
     for _ in range(5):
         with pytest.raises(SignInFailed):
@@ -88,7 +108,7 @@ def test_sign_ins_at_the_same_time_count_each(store: Store) -> None:
             tried.wait()
             return super().verify(hash, password)
 
-    people = People(store.database, Slow(time_cost=1, memory_cost=8, parallelism=1))
+    people = People(store.database, Slow(time_cost=1, memory_cost=8, parallelism=1), at_once=12)
 
     def one(_: int) -> type[Exception]:
         try:
@@ -120,6 +140,49 @@ def test_an_address_that_tries_many_accounts_has_to_wait(store: Store) -> None:
         refused.append(caught.type is SignInThrottled)
     assert refused == [False] * 20 + [True] * 5
     assert store.people.sign_in("ada", PASSWORD, address="192.0.2.2")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2001:db8:1:2::{:x}", "2001:db8:1:3::1"),  # who has one address of a /64 network has them all
+        ("fe80::{:x}%eth0", "fe80:0:0:1::1%eth0"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+    ],
+)
+def test_an_address_of_ipv6_is_its_network(store: Store, one: str, other: str) -> None:
+    refused = []
+    for n in range(22):
+        with pytest.raises(SignInFailed) as caught:
+            store.people.sign_in(f"nobody{n}", "wrong password", address=one.format(n + 1))
+        refused.append(caught.type is SignInThrottled)
+    assert refused == [False] * 20 + [True] * 2
+    assert store.people.sign_in("ada", PASSWORD, address=other)
+
+
+def test_few_passwords_are_checked_at_once(store: Store) -> None:
+    lock, running, most = Lock(), 0, 0
+
+    class Counting(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            sleep(0.02)
+            with lock:
+                running -= 1
+            return super().verify(hash, password)
+
+    people = People(store.database, Counting(time_cost=1, memory_cost=8, parallelism=1))
+
+    def one(n: int) -> None:
+        with pytest.raises(SignInFailed, match="do not fit"):
+            people.sign_in(f"nobody{n}", "wrong password")
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(one, range(12)))
+    assert 1 <= most <= AT_ONCE
 
 
 def test_the_wait_doubles_up_to_a_quarter_of_an_hour(store: Store, clock: Clock) -> None:
@@ -258,17 +321,67 @@ def test_every_kind_of_line_can_be_asked_for() -> None:
     assert made == set(KINDS)
 
 
-def test_a_password_is_checked_without_signing_in(store: Store) -> None:
+class Interrupted(PasswordHasher):
+    """Lets something happen when a password has just been found to fit."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(time_cost=2, memory_cost=8, parallelism=1)  # more than before, so that hashes are renewed
+        self._meanwhile = meanwhile
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        found = super().verify(hash, password)
+        self._meanwhile()
+        return found
+
+
+def test_a_password_that_changes_meanwhile_lets_nobody_in(store: Store) -> None:
+    people = People(store.database, Interrupted(lambda: store.people.set_password("ada", "a new password")))
+    for act in (
+        lambda: people.sign_in("ada", PASSWORD),
+        lambda: people.change_password("ada", PASSWORD, "yet another password"),
+    ):
+        store.people.set_password("ada", PASSWORD)
+        with pytest.raises(SignInFailed, match="do not fit"):
+            act()
+        with store.database.read() as connection:
+            assert connection.execute(select(sessions)).all() == []
+        assert store.people.sign_in("ada", "a new password")
+
+
+def test_an_account_that_is_disabled_meanwhile_stays_out(store: Store) -> None:
+    people = People(store.database, Interrupted(lambda: store.people.disable("ada")))
+    with pytest.raises(SignInFailed):
+        people.sign_in("ada", PASSWORD)
+    with store.database.read() as connection:
+        assert connection.execute(select(sessions)).all() == []
+    assert [line.detail for line in store.people.audit(kind="sign_in_failed")] == ["ada"]
+
+
+def test_a_password_is_hashed_anew_when_the_cost_has_grown(store: Store) -> None:
+    people = People(store.database, Interrupted(lambda: None))
+    people.sign_in("ada", PASSWORD)
+    with store.database.read() as connection:
+        kept = connection.scalar(select(users.c.password).where(users.c.name == "ada"))
+    assert "t=2" in str(kept)
+    assert people.sign_in("ada", PASSWORD)
+
+
+def test_changing_ones_own_password(store: Store) -> None:
     secret, _ = store.people.sign_in("ada", PASSWORD)
-    before = store.people.audit()
-    store.people.check_password("ada", PASSWORD)
-    assert store.people.audit() == before
+    with pytest.raises(InputError, match="password"):
+        store.people.change_password("ada", PASSWORD, "short")
+    for _ in range(4):
+        with pytest.raises(SignInFailed):
+            store.people.change_password("ada", "wrong password", "another password")
     assert store.people.session(secret) is not None
+    store.people.change_password("ada", PASSWORD, "another password")
+    assert store.people.session(secret) is None
+    assert [line.user for line in store.people.audit(kind="password_changed")] == ["ada"]
     for _ in range(5):
         with pytest.raises(SignInFailed):
-            store.people.check_password("ada", "wrong password")
+            store.people.change_password("ada", PASSWORD, "yet another password")
     with pytest.raises(SignInThrottled):
-        store.people.check_password("ada", PASSWORD)
+        store.people.change_password("ada", "another password", "yet another password")
 
 
 @pytest.mark.parametrize("name", ["nobody", ""])

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 from standardwebhooks.webhooks import Webhook as Receiver
 
-from moderation.errors import InputError, NotFound
+from moderation.errors import InputError, NotFound, StoreForeign, StoreUnavailable
 from moderation.queue import Ruling, Store
 from moderation.queue.schema import webhooks
-from moderation.queue.webhooks import sign, wait_after
+from moderation.queue.webhooks import Delivered, Webhooks, sign, wait_after
 from tests.queue.conftest import PLAIN, Clock, furnish, incoming
 from tests.server.running import serving
 
@@ -120,7 +121,7 @@ def test_what_fails_is_tried_again_later_under_the_same_id(filled: Store, hook: 
     decide(filled)
     hook.status = 500
     assert filled.webhooks.deliver().failed == 1
-    assert filled.webhooks.deliver() == filled.webhooks.deliver()  # nothing is due yet
+    assert filled.webhooks.deliver() == Delivered(sent=0, failed=0)  # nothing is due yet
     clock.forward(seconds=6)
     assert filled.webhooks.deliver().failed == 1
     clock.forward(seconds=6)
@@ -210,10 +211,37 @@ def test_running_until_it_is_stopped(filled: Store, hook: Hook) -> None:
     assert len(hook.got) == 1
 
 
+def test_what_stops_the_sender_is_logged_once_and_it_goes_on(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away, foreign = StoreUnavailable("queue.db: busy; try again"), StoreForeign("queue.db: not a database, or damaged")
+    unknown = KeyError("text 19 you clown")
+    rounds = iter([away, away, None, away, foreign, unknown, unknown, None, None])
+    stop = threading.Event()
+    read = filled.database.read
+
+    def troubled() -> AbstractContextManager[Connection]:
+        found = next(rounds, "over")
+        if found == "over":
+            stop.set()
+        if isinstance(found, Exception):
+            raise found
+        return read()
+
+    monkeypatch.setattr(filled.database, "read", troubled)
+    caplog.set_level("INFO", "moderation.webhooks")
+    filled.webhooks.run(stop, every=0.001)
+    lines = [record.getMessage() for record in caplog.records]
+    waits, again = "webhooks wait for the database: queue.db: busy; try again", "webhooks are sent again"
+    damaged = "webhooks cannot be sent: StoreForeign: queue.db: not a database, or damaged"
+    assert [*lines[:4], *lines[5:]] == [waits, again, waits, damaged, again]
+    assert re.fullmatch(r"webhooks cannot be sent: KeyError in .*test_webhooks\.py:\d+", lines[4])
+
+
 def test_a_receiver_that_does_not_answer_keeps_no_other_waiting(
     filled: Store, hook: Hook, clock: Clock, silent: tuple[str, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moderation.queue.webhooks.TIMEOUT", 1.5)
+    monkeypatch.setattr("moderation.queue.posting.TIMEOUT", 1.5)
     url, tries = silent
     filled.webhooks.add(url)
     filled.webhooks.add(hook.url)
@@ -231,6 +259,57 @@ def test_a_receiver_that_does_not_answer_keeps_no_other_waiting(
     assert [webhook.pending for webhook in filled.webhooks.all()] == [13, 0]
 
 
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """The address of a receiver whose answer has one byte more every tenth of a second, for half a minute."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with suppress(OSError):
+            held = listener.accept()[0]
+            with held:
+                held.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                for _ in range(300):
+                    time.sleep(0.1)
+                    held.sendall(b"a")
+                held.sendall(b"\r\n\r\n")
+
+    threading.Thread(target=answer, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    listener.close()
+
+
+def test_an_answer_that_drips_is_none(filled: Store, dripping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moderation.queue.posting.TIMEOUT", 1.0)
+    filled.webhooks.add(dripping)
+    decide(filled)
+    begun = time.monotonic()
+    assert filled.webhooks.deliver() == Delivered(sent=0, failed=1)
+    assert time.monotonic() - begun < 8
+
+
+def test_a_late_failure_undoes_no_delivery(filled: Store, clock: Clock) -> None:
+    got: list[str] = []
+
+    def soon(_url: str, _body: bytes, headers: Mapping[str, str]) -> int:
+        got.append(headers["webhook-id"])
+        return 204
+
+    def late(*_: object) -> int:
+        clock.forward(seconds=70)  # longer than the lease
+        assert second.deliver().sent == 1
+        raise OSError
+
+    second = Webhooks(filled.database, soon)
+    filled.webhooks.add("http://news.example/")
+    decide(filled)
+    assert Webhooks(filled.database, late).deliver(limit=1).failed == 1
+    assert filled.webhooks.all()[0].pending == 0
+    clock.forward(minutes=30)
+    assert second.deliver().sent == 0
+    assert len(got) == 1
+
+
 def test_receivers_take_turns(filled: Store, hook: Hook) -> None:
     for part in "abc":
         filled.webhooks.add(hook.url + part)
@@ -244,7 +323,7 @@ def test_receivers_take_turns(filled: Store, hook: Hook) -> None:
 def test_what_was_stopped_begins_nothing_more(
     filled: Store, silent: tuple[str, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moderation.queue.webhooks.TIMEOUT", 1.0)
+    monkeypatch.setattr("moderation.queue.posting.TIMEOUT", 1.0)
     url, tries = silent
     for _ in range(10):
         filled.webhooks.add(url)

@@ -85,6 +85,27 @@ def test_a_form_needs_the_token_of_its_session(client: httpx.Client, site: Site)
     assert len(site.store.listing.decisions()) == 1
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://[::g]", "null", "https://evil.example"])
+def test_a_form_of_another_origin_is_refused(client: httpx.Client, origin: str) -> None:
+    answer = client.post("/sign-in", data={"name": "ada", "password": PASSWORD}, headers={"origin": origin})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(("name", "held"), [("ada", "ada"), ("bob", None)])
+def test_a_second_tab_may_sign_in_too(client: httpx.Client, site: Site, name: str, held: str | None) -> None:
+    sign_in(client, "ada")
+    first = client.cookies["moderation"]
+    site.store.desk.take("ada", 3)
+    assert sign_in(client, name, "wrong password").status_code == 401
+    assert site.store.people.session(first) is not None
+    assert sign_in(client, name).status_code == 303
+    found = site.store.people.session(client.cookies["moderation"])
+    assert found is not None and found.user.name == name
+    assert site.store.people.session(first) is None
+    assert site.store.listing.item(3, "sue").claimed_by == held
+    assert site.store.people.audit(kind="forbidden") == []
+
+
 def test_a_form_without_a_session_comes_back_and_says_that_nothing_was_done(client: httpx.Client, site: Site) -> None:
     form, stood = {"act": "approve", "back": "/mine"}, {"referer": f"{site.url}/comments/3?show=abuse"}
     asked = client.post("/comments/3/decide", data=form, headers=stood).headers["location"]

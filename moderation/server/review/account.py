@@ -39,12 +39,14 @@ def sign_in_page(visit: Visit) -> Response:
 
 
 def sign_in(visit: Visit) -> Response:
-    """Open a session. Too many failures have to wait, by account and by address."""
+    """Open a session in place of the browser's last one. Too many failures have to wait, by account and by address."""
     wanted, name = own_path(visit.form.get("next")) or "/work", visit.form.get("name", "").strip()
     kept = {key.removeprefix(KEPT): value for key, value in visit.form.items() if key.startswith(KEPT)}
     about = {"wanted": wanted, "name": name, "kept": kept}
     try:
-        secret, _ = visit.store.people.sign_in(name, visit.form.get("password", ""), address=visit.address)
+        secret, _ = visit.store.people.sign_in(
+            name, visit.form.get("password", ""), address=visit.address, instead_of=visit.secret
+        )
     except SignInThrottled as error:
         response = visit.render("sign_in.html", error.status, problem=str(error), **about)
         response.headers["retry-after"] = str(int(error.wait) + 1)
@@ -117,10 +119,9 @@ def password(visit: Visit) -> Response:
     """Change one's own password; the old one is asked for, as when signing in, and all other sessions end."""
     new, about = visit.form.get("new", ""), {"saved": False, "preferences": visit.user.preferences}
     try:
-        visit.store.people.check_password(visit.name, visit.form.get("old", ""), address=visit.address)
         if new != visit.form.get("again", ""):
             raise InputError("the new password was not typed the same twice")
-        visit.store.people.set_password(visit.name, new, by=visit.name, address=visit.address)
+        visit.store.people.change_password(visit.name, visit.form.get("old", ""), new, address=visit.address)
     except (SignInFailed, InputError) as error:
         return _not_saved(visit, about, error)
     secret, _ = visit.store.people.sign_in(visit.name, new, address=visit.address)

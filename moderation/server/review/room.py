@@ -317,7 +317,8 @@ class Door:
     def _admit(self, visit: Visit) -> None:
         if visit.request.method == "POST":
             _same_origin(visit)
-            if visit.session is not None and not _token_fits(visit):
+            # The sign-in form, which asks for no role, is older than the session that another tab may have begun since.
+            if self.role is not None and not _token_fits(visit):
                 raise Forbidden("the form does not belong to your session; load the page again")
         if self.role is not None and not visit.user.may(self.role):
             raise Forbidden(f"this page is for the role {self.role}; you are {visit.user.role}")
@@ -393,9 +394,16 @@ def _same_origin(visit: Visit) -> None:
         good = site in ("same-origin", "none")
     else:
         origin = headers.get("origin")
-        good = origin is None or urlsplit(origin).netloc == headers.get("host")
+        good = origin is None or _host(origin) == headers.get("host")
     if not good:
         raise Forbidden("the form was sent from another site")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # brackets that hold no IPv6 address
+        return None
 
 
 def _token_fits(visit: Visit) -> bool:

@@ -46,13 +46,6 @@ CONDITIONS = {
     "author": "Author:",
 }
 """Conditions of a filter, as its form calls them."""
-
-ORDERS = {
-    "severity": "Most severe first",
-    "oldest": "Oldest first",
-    "newest": "Newest first",
-    "uncertainty": "Least certain first",
-}
 STAGES = {
     "review": "",
     "second": "second look",

@@ -55,6 +55,9 @@ from moderation.queue.values import (
     Version,
 )
 
+THREAD = 200
+"""Comments of an article that are shown at a time."""
+
 BARS = (10, 20, 25, 40)
 """Numbers of bars for which `low` and `high` of a bar, given to a `Filter`, take in just what the bar counts."""
 
@@ -132,16 +135,23 @@ class Listing:
             rows = connection.execute(select(versions).where(versions.c.comment_id == ref).order_by(versions.c.number))
             return [version_of(row, name) for row in rows]
 
-    def thread(self, ref: int, *, limit: int = 200) -> list[Entry]:
-        """Return the comments of the same article (of the same site, where there is none), oldest first."""
+    def thread(self, ref: int, *, limit: int = THREAD) -> list[Entry]:
+        """Return the comments of the same article (of the same site, where there is none), oldest first.
+
+        Of more than `limit` these are the ones that came nearest, before and after.
+        """
         with self._database.read() as connection:
             row = _one(connection, ref)
             same = comments.c.site == row.site
             if row.article_id is not None:
                 same = comments.c.article_id == row.article_id
-            rows = connection.execute(entries().where(same).order_by(comments.c.id).limit(limit)).all()
+            chosen = entries().where(same)
+            before = connection.execute(chosen.where(comments.c.id <= ref).order_by(comments.c.id.desc()).limit(limit))
+            after = connection.execute(chosen.where(comments.c.id > ref).order_by(comments.c.id).limit(limit))
+            earlier, later = list(before)[::-1], list(after)
+        earlier = earlier[-max(limit - limit // 2, limit - len(later)) :]
         now = self._database.now()
-        return [entry(row, now, self.SHORT) for row in rows]
+        return [entry(row, now, self.SHORT) for row in (earlier + later)[:limit]]
 
     def counts(self, moderator: str | None = None) -> Counts:
         """Return how much there is to do; for one moderator, without what waits for another person than them."""

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from moderation.errors import ClaimTaken, NotFound
 from moderation.queue import Item
+from moderation.queue.listing import THREAD
 from moderation.server.review.choice import Choice
 from moderation.server.review.room import Door, Room, Visit, own_path, paged, whole
 from moderation.server.review.work import card, done, filters
@@ -101,6 +102,7 @@ def thread(visit: Visit) -> Response:
         "thread.html",
         item=item,
         entries=entries,
+        most=THREAD,
         named={entry.comment.id: entry for entry in entries},
         now=visit.store.database.now(),
         blur=visit.user.preferences.blur,

@@ -71,14 +71,14 @@ KEYS = (
     Key("r", "Reject: then press the reason's key"),
     Key("e", "Escalate to a senior, with a note"),
     Key("s", "Skip for this shift"),
-    Key("u", "Undo your last decision"),
+    Key("u", "Undo this decision, or your last one"),
     Key("j", "Next comment, without a decision (also n)"),
     Key("k", "Previous comment (also p)"),
     Key("b", "Show or blur the text"),
     Key("l", "Highlight the words of the next label"),
     Key("/", "Filter"),
     Key("?", "This help"),
-    Key("Esc", "Close a menu or this help"),
+    Key("Esc", "Close a menu, the filter or this help"),
 )
 """What the help shows; the script acts on the same ones."""
 

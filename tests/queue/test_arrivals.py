@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, event, func, select
 
-from moderation import Article, Span
+from moderation import Span
 from moderation.errors import InputError
 from moderation.queue import Filter, Incoming, Intake, Ruling, Store, arrivals
 from moderation.queue.schema import versions
@@ -217,8 +217,7 @@ def test_a_thread_is_whole(store: Store) -> None:
     ("place", "shown"), [(1, (1, 10)), (3, (1, 10)), (20, (16, 25)), (39, (31, 40)), (40, (31, 40))]
 )
 def test_a_thread_holds_the_comment_that_it_is_the_thread_of(store: Store, place: int, shown: tuple[int, int]) -> None:
-    story = Article(title="The ferry")
-    store.arrivals.put([incoming(n, 0.1, article=story) for n in range(1, 41)], site="gazette", intake=PLAIN)
+    store.arrivals.put([incoming(n, 0.1) for n in range(1, 41)], site="gazette", intake=PLAIN)
     ref = store.listing.find("gazette", f"c{place}")
     assert ref is not None
     found = [entry.comment.id for entry in store.listing.thread(ref, limit=10)]

@@ -434,8 +434,7 @@ def tokens(database: DatabaseOption = HERE) -> None:
     """List tokens."""
     with _store(database) as store:
         for one in store.people.tokens():
-            state = "revoked" if one.revoked else "in force"
-            typer.echo(f"{one.ref}\t{one.name}\t{one.owner}\t{','.join(one.scopes)}\t{state}")
+            typer.echo(f"{one.ref}\t{one.name}\t{one.owner}\t{','.join(one.scopes)}\t{one.state}")
 
 
 @users.command()

@@ -113,6 +113,9 @@ class Session:
     """When they signed in."""
 
 
+TokenState = Literal["in force", "revoked", "expired", "account disabled"]
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A machine's way in."""
@@ -133,6 +136,8 @@ class Token:
     """When it was last used, to the hour."""
     revoked: datetime | None
     """When it was taken back."""
+    state: TokenState
+    """Whether it lets anybody in, and why not."""
 
 
 class People:
@@ -340,7 +345,10 @@ class People:
         lasts: timedelta | None = None,
         address: str | None = None,
     ) -> tuple[str, Token]:
-        """Make a token and return it with its secret, which is shown only this once."""
+        """Make a token and return it with its secret, which is shown only this once.
+
+        Raises `InputError`, `NotFound`, and `Conflict` where the account is disabled.
+        """
         chosen = sorted(set(scopes))
         for scope in chosen or ("nothing",):
             if scope not in SCOPES:
@@ -349,6 +357,8 @@ class People:
         with self._database.write() as connection:
             now = self._database.now()
             row = _account(connection, owner)
+            if row.disabled:
+                raise Conflict(f"the account {row.name!r} is disabled, and its tokens with it")
             values = {"name": name[:200], "digest": _digest(secret), "user_id": row.id, "scopes": chosen,
                       "created": now, "expires": now + lasts if lasts else None}  # fmt: skip
             number = connection.execute(insert(tokens).returning(tokens.c.id), values).scalar_one()
@@ -359,20 +369,20 @@ class People:
         """Return the token of a secret if it is good for a scope; None otherwise."""
         now = self._database.now()
         with self._database.read() as connection:
-            row = connection.execute(
-                _tokens().where(tokens.c.digest == _digest(secret), users.c.disabled.is_(False))
-            ).one_or_none()
-        if row is None or row.revoked or (row.expires and row.expires <= now) or scope not in row.scopes:
+            row = connection.execute(_tokens().where(tokens.c.digest == _digest(secret))).one_or_none()
+        found = None if row is None else _token(row, now)
+        if found is None or found.state != "in force" or scope not in found.scopes:
             return None
-        if row.used is None or row.used < now - timedelta(hours=1):
+        if found.used is None or found.used < now - timedelta(hours=1):
             with self._database.write(durable=False) as connection:
-                connection.execute(update(tokens).where(tokens.c.id == row.id).values(used=now))
-        return _token(row)
+                connection.execute(update(tokens).where(tokens.c.id == found.ref).values(used=now))
+        return found
 
     def tokens(self) -> list[Token]:
         """Return all tokens, oldest first."""
         with self._database.read() as connection:
-            return [_token(row) for row in connection.execute(_tokens().order_by(tokens.c.id))]
+            now = self._database.now()
+            return [_token(row, now) for row in connection.execute(_tokens().order_by(tokens.c.id))]
 
     def revoke_token(self, ref: int, *, by: str | None = None, address: str | None = None) -> None:
         """Take a token back; raise `NotFound`."""
@@ -461,8 +471,15 @@ def _user(row: Row[Any]) -> User:
 
 
 def _tokens() -> Any:
-    return select(tokens, users.c.name.label("owner")).join(users, users.c.id == tokens.c.user_id)
+    return select(tokens, users.c.name.label("owner"), users.c.disabled).join(users, users.c.id == tokens.c.user_id)
 
 
-def _token(row: Row[Any]) -> Token:
-    return Token(row.id, row.name, row.owner, tuple(row.scopes), row.created, row.expires, row.used, row.revoked)
+def _token(row: Row[Any], now: datetime) -> Token:
+    state: TokenState = "in force"
+    if row.revoked:
+        state = "revoked"
+    elif row.disabled:
+        state = "account disabled"
+    elif row.expires and row.expires <= now:
+        state = "expired"
+    return Token(row.id, row.name, row.owner, tuple(row.scopes), row.created, row.expires, row.used, row.revoked, state)

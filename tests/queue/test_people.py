@@ -277,12 +277,19 @@ def test_tokens(store: Store, clock: Clock) -> None:
         store.people.revoke_token(token.ref)
     with pytest.raises(InputError, match="queue, appeals, export"):
         store.people.make_token("root", "x", ["everything"])  # type: ignore[list-item]
+    store.people.make_token("root", "another site")
+    assert [one.state for one in store.people.tokens()] == ["expired", "revoked", "in force"]
 
 
 def test_a_token_ends_with_its_owner(store: Store) -> None:
     secret, _ = store.people.make_token("root", "the site")
     store.people.disable("root")
     assert store.people.token(secret, "queue") is None
+    assert [one.state for one in store.people.tokens()] == ["account disabled"]
+    with pytest.raises(Conflict, match="'root' is disabled"):
+        store.people.make_token("root", "another site")
+    store.people.enable("root")
+    assert store.people.token(secret, "queue") is not None
 
 
 def test_the_audit(store: Store) -> None:

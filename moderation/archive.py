@@ -139,15 +139,23 @@ def _score_apart(chunks: Iterable[Chunk], setup: Setup, jobs: int) -> Iterator[S
 def _interrupts_later() -> Iterator[None]:
     """Keep an interrupt back while processes begin, and from them: before `_begin` each would tell of it."""
     import signal
+    import threading
+    from multiprocessing import resource_tracker
 
-    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
-        yield
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield  # on Windows; and another thread is never interrupted
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[int] = []
+    resource_tracker.ensure_running()  # its own start would end what we begin here
+    handler = signal.signal(signal.SIGINT, lambda sign, _: came.append(sign))  # other threads may still take it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the processes inherit
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 _here: tuple[ChunkScorer, Setup] | None = None

@@ -125,6 +125,23 @@ def noted(target: Path) -> int:
     return journal.read_text().count("\n") - 1 if journal.exists() else 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_an_interrupt_while_processes_begin_is_told_once(archive: Path, tmp_path: Path) -> None:
+    """As the keyboard sends it: to all processes of the run, those that are still importing too."""
+    command = [*COMMAND, str(archive), "-o", str(tmp_path / "out.jsonl"), "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+        def begun() -> bool:
+            lines = (Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split())
+            return any(b"spawn_main" in line for line in lines)
+
+        wait_for(begun)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+    assert err == "interrupted: the same command with --resume goes on from here\n"
+
+
 @pytest.fixture
 def interrupted(archive: Path, tmp_path: Path) -> Path:
     """The target of a run that was interrupted from the keyboard after its first chunk."""

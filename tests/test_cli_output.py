@@ -152,6 +152,8 @@ def test_a_full_disk_is_one_sentence(to: str) -> None:
 )
 def test_a_full_standard_output_is_one_sentence(command: str, tmp_path: Path) -> None:
     page = ROOT / "tests" / "pages" / "orchard.html"
+    if "queue.db" in command:
+        run("queue", "import", SAMPLE, "--site", "x", "-d", tmp_path / "queue.db")
     _, err = in_bash(f"moderation {command.replace('PAGE', str(page))} > /dev/full", code=2, cwd=tmp_path)
     assert err == "error: standard output: cannot be written: No space left on device\n"
 

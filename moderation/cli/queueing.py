@@ -77,13 +77,13 @@ def _check_extra() -> None:
 def _store(database: str, reasons: Path | None = None, territory: str = "EEA", *, new: bool = False) -> Iterator[Store]:
     """Open the queue; only where it may be `new` is an SQLite file made that is not there."""
     _check_extra()
-    if not new and "://" not in database and not Path(database).exists():
-        raise InputError(f"--database: {database}: no such file; `queue import`, `users add` and `serve` make one")
     from moderation.queue import Store, load_reasons
     from moderation.queue.statements import territory as countries
 
-    known = None if reasons is None else load_reasons(reasons)
-    with Store.open(database, reasons=known, territory=countries(territory)) as store:
+    known, where = None if reasons is None else load_reasons(reasons), countries(territory)
+    if not new and "://" not in database and not Path(database).exists():
+        raise InputError(f"--database: {database}: no such file; `queue import`, `users add` and `serve` make one")
+    with Store.open(database, reasons=known, territory=where) as store:
         yield store
 
 

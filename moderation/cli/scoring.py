@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -116,9 +117,9 @@ def score(
 
 def _refuse_input(output: Path | None, files: Sequence[Path]) -> None:
     """Refuse to write over an input: rows that cannot be read would be lost."""
-    if output is not None and output.is_file():
+    if output is not None and os.path.isfile(output):  # which a name that is too long does not break
         for path in files:
-            if path.is_file() and path.samefile(output):
+            if os.path.isfile(path) and path.samefile(output):
                 raise InputError(f"--output: {output} is an input, too, and would be written over; name another file")
 
 

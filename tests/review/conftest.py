@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
@@ -145,6 +146,13 @@ def site(empty: Site) -> Site:
     """A server with the sample thread."""
     empty.put(*thread())
     return empty
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[httpx.Client]:
+    """A browser without a screen."""
+    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -283,7 +283,7 @@ def test_without_a_script(site: Site, enter: Enter) -> None:
 
 
 def test_the_keys_are_the_same_everywhere(site: Site, enter: Enter) -> None:
-    script = (ROOT / "moderation/server/review/static/review.js").read_text(encoding="utf-8")
+    script = (ROOT / "moderation/server/review/static/keys.js").read_text(encoding="utf-8")
     table = re.search(r"const KEYS = \{(.*?)\n  \};", script, re.DOTALL)
     assert table is not None
     acting = set(re.findall(r'^    "?([^"\s:]+)"?:', table[1], re.MULTILINE))

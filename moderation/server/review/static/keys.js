@@ -1,0 +1,113 @@
+// The keys of the pages, and the help that names them.
+"use strict";
+(() => {
+  const { page, find, all, say, toast } = desk, { soon, forward, backward, undoLast, nextLabel, active } = review;
+  const stage = find("#stage");
+
+  function menu(name) {
+    const found = find(`.card details[data-menu="${name}"]`);
+    if (!found || found.closest("[hidden]")) return;
+    found.open = true;
+    (find("textarea[required]", found) || find("button", found)).focus();
+  }
+
+  function press(act, event) {
+    if (soon(event)) return;
+    const form = find(`.card form[data-act="${act}"]`);
+    if (form && !form.closest("[hidden]")) form.requestSubmit(find("button", form));
+  }
+
+  function reveal() {
+    const card = find(".card"), box = find(".reveal", document.activeElement.closest(".row") || card || document.createElement("p"));
+    if (!box) return card || !find(".veiled") ? undefined : toast("Go to a comment with j or k, then press b: only its text is shown.");
+    box.checked = !box.checked;
+    return say(box.checked ? "The text is shown." : "The text is blurred.");
+  }
+
+  function filter() {
+    const filters = find("#filters");
+    if (!filters) return;
+    filters.open = true;
+    find("select", filters).focus();
+  }
+
+  // The focus goes back to the comment: in a field of the filter a key would choose there, without a word.
+  function closeFilter() {
+    const filters = find("#filters[open]");
+    if (!filters) return;
+    filters.open = false;
+    (stage && find("h2, .empty", stage) || find("summary", filters)).focus({ preventScroll: true });
+  }
+
+  function help() {
+    find("#help").showModal();
+  }
+
+  function step(by) {
+    if (page === "work") return by > 0 ? forward() : backward();
+    const rows = all(".row-text"), now = rows.findIndex((text) => text.closest(".row").contains(document.activeElement));
+    rows[Math.max(0, Math.min(rows.length - 1, now + by))]?.focus();
+    return undefined;
+  }
+
+  const KEYS = {
+    a: (event) => press("approve", event),
+    r: () => menu("reject"),
+    e: () => menu("escalate"),
+    s: (event) => press("skip", event),
+    u: undoLast,
+    j: () => step(1),
+    n: () => step(1),
+    k: () => step(-1),
+    p: () => step(-1),
+    b: reveal,
+    l: nextLabel,
+    "/": filter,
+    "?": help,
+  };
+
+  let keysOn = true;
+  try { keysOn = localStorage.getItem("moderation-keys") !== "off"; } catch { /* as it is */ }
+  const keysBox = find("#keys-on");
+  if (keysBox) {
+    keysBox.checked = keysOn;
+    keysBox.addEventListener("change", () => {
+      keysOn = keysBox.checked;
+      try { localStorage.setItem("moderation-keys", keysOn ? "on" : "off"); } catch { /* for this page only */ }
+    });
+  }
+
+  document.addEventListener("keydown", (event) => {
+    active();
+    const opened = find("details.menu[open]");
+    if (event.key === "Escape" && !find("dialog[open]")) {
+      if (opened) {
+        opened.open = false;
+        find("summary", opened).focus();
+      } else closeFilter();
+      return;
+    }
+    const typing = event.target.closest("textarea, select, input:not(.reveal):not([type=checkbox])");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && typing) {
+      const form = typing.closest('form[data-act="escalate"]');
+      if (form) { event.preventDefault(); form.requestSubmit(find("button", form)); }
+      return;
+    }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat || !keysOn || find("dialog[open]")) return;
+    const reason = opened && find(`button[data-key="${CSS.escape(event.key)}"]`, opened);
+    if (reason) {
+      event.preventDefault();
+      if (soon(event)) return;
+      reason.form.requestSubmit(reason);
+      return;
+    }
+    const act = !opened && KEYS[event.key];
+    if (act) { event.preventDefault(); act(event); }
+  });
+
+  document.addEventListener("click", (event) => {
+    if (event.defaultPrevented || !event.target.closest("[data-help]")) return;
+    event.preventDefault();
+    help();
+  });
+})();

@@ -205,9 +205,7 @@ class Listing:
         if bars not in BARS:
             raise InputError(f"bars: expected one of {', '.join(map(str, BARS))}, got {bars}")
         chosen = chosen or Filter()
-        wide = Filter(
-            chosen.state, chosen.label, 0.0 if chosen.label else None, None, chosen.site, chosen.article, chosen.author
-        )
+        wide = replace(chosen, low=0.0 if chosen.label else None, high=None)
         column = scores.c.score if chosen.label else comments.c.score
         # CAST cuts off on SQLite, where floor is a slow call back into Python, and rounds on PostgreSQL.
         whole = column * bars if self._database.is_sqlite else func.floor(column * bars)

@@ -29,7 +29,7 @@ from moderation.queue.outcome import lock, settle, tallied
 from moderation.queue.schema import appeals, bulks, comments, decisions, outbox, scores, skips, versions, webhooks
 
 ERASED = "(erased)"
-"""What stands in the filter of a bulk act for an author who was forgotten."""
+"""What stands in the filter of a bulk act for an author or words that were forgotten."""
 
 CHUNK = 500
 """Comments in one transaction, so that moderators do not wait for it."""
@@ -63,7 +63,7 @@ class Retention:
         waiting : forget comments that still wait for a person, too, by the time they came in
 
         Comments with an open appeal stay. Webhook events of that age that were delivered, or will never be, go, too,
-        and so do authors' names in the filters of bulk acts. Raises `InputError` for a negative age, and
+        and so do authors' names and words in the filters of bulk acts. Raises `InputError` for a negative age, and
         `ErasureUnfinished` when all this is done but SQLite's log could not be emptied of it; the next run tries again.
         """
         for age in (older_than, passed_older_than):
@@ -88,7 +88,7 @@ class Retention:
             removed = select(webhooks.c.id).where(webhooks.c.removed.is_not(None))
             untold = and_(outbox.c.created < before, outbox.c.webhook_id.in_(removed))
             connection.execute(delete(outbox).where(or_(outbox.c.delivered < before, untold)))
-            _forget_authors(connection, bulks.c.made < before)
+            _blank_filters(connection, bulks.c.made < before)
         return self._wipe(found)
 
     def erase(self, site: str, author: str) -> Forgotten:
@@ -98,7 +98,7 @@ class Retention:
         """
         found = self._forget([comments.c.site == site, comments.c.author == author], "erased", f"an author of {site}")
         with self._database.write() as connection:
-            _forget_authors(connection, true(), lambda chosen: chosen["author"] == author)
+            _blank_filters(connection, true(), lambda chosen: chosen.get("author") == author)
         return self._wipe(found)
 
     def _forget(self, where: Sequence[ColumnElement[bool]], kind: str, detail: str) -> Forgotten:
@@ -140,6 +140,9 @@ class Retention:
         refs = sorted(chosen)
         if not refs:
             return
+        # Words that a bulk act looked for may be the erased comment's own.
+        acts = select(decisions.c.bulk_id).where(decisions.c.comment_id.in_(refs), decisions.c.bulk_id.is_not(None))
+        _blank_filters(connection, bulks.c.id.in_(acts), names=("words",))
         connection.execute(update(versions).where(versions.c.comment_id.in_(refs)).values(text="", spans={}))
         words = (decisions.c.note, decisions.c.facts, decisions.c.law)
         written = or_(*(column.is_not(None) for column in words))
@@ -174,12 +177,16 @@ class Retention:
         return None if found is None else self._database.now() - found
 
 
-def _forget_authors(
-    connection: Connection, where: ColumnElement[bool], wanted: Callable[[dict[str, Any]], bool] = lambda chosen: True
+def _blank_filters(
+    connection: Connection,
+    where: ColumnElement[bool],
+    wanted: Callable[[dict[str, Any]], bool] = lambda chosen: True,
+    names: Sequence[str] = ("author", "words"),
 ) -> None:
-    """Blank the author in the filters of bulk acts; that there was one stays to be seen."""
-    named = type_coerce(bulks.c.filter, Text).like('%"author":%')
+    """Blank what tells of people in the filters of bulk acts; that it was asked for stays to be seen."""
+    written = type_coerce(bulks.c.filter, Text)
+    named = or_(*(written.like(f'%"{name}":%') for name in names))
     for number, chosen in connection.execute(select(bulks.c.id, bulks.c.filter).where(where, named)).all():
         if wanted(chosen):
-            blank = update(bulks).where(bulks.c.id == number)
-            connection.execute(blank.values(filter=chosen | {"author": ERASED}))
+            blank = {name: ERASED for name in names if name in chosen}
+            connection.execute(update(bulks).where(bulks.c.id == number).values(filter=chosen | blank))

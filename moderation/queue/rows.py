@@ -24,6 +24,7 @@ from moderation.queue.schema import (
     versions,
 )
 from moderation.queue.values import Entry, Filter, Order, Past, Version
+from moderation.queue.words import Holds
 
 WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
 """Written out, so that a database sees that the partial indexes hold what is asked for."""
@@ -62,6 +63,8 @@ MAX_REASONS = 5
 
 claimer = users.alias("claimer")
 
+_PRESENT = versions.alias("present")
+
 
 def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
     """Return the conditions of a filter, and whether they need a join with `scores`."""
@@ -76,6 +79,8 @@ def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
         where.append(comments.c.article_id == chosen.article)
     if chosen.author is not None:
         where.append(comments.c.author == chosen.author)
+    if chosen.words is not None:
+        where.append(_holds(chosen.words))
     if chosen.label is None:
         return where + in_range(comments.c.score, chosen), False
     where.append(scores.c.label == chosen.label)
@@ -84,6 +89,12 @@ def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
     elif chosen.state == "waiting":
         where.append(_SCORED)
     return where + in_range(scores.c.score, chosen), True
+
+
+def _holds(words: str) -> ColumnElement[bool]:
+    """Return whether a comment's present text holds `words`, in capitals or not."""
+    own = _PRESENT.c.comment_id == comments.c.id, _PRESENT.c.number == comments.c.version
+    return exists().where(*own, Holds(_PRESENT.c.text, words)).correlate(comments)
 
 
 def in_range(score: Any, chosen: Filter) -> list[ColumnElement[bool]]:
@@ -104,7 +115,7 @@ def filtered(query: Any, chosen: Filter) -> Any:
 
 def counted(columns: Sequence[Any], chosen: Filter) -> Any:
     """Return a query that counts over a filter: over `scores` alone where that can tell, else over `comments`."""
-    elsewhere = (chosen.site, chosen.article, chosen.author) != (None, None, None)
+    elsewhere = (chosen.site, chosen.article, chosen.author, chosen.words) != (None, None, None, None)
     if chosen.label is None or chosen.state != "waiting" or elsewhere:
         return filtered(select(*columns).select_from(comments), chosen)
     marked = chosen.low is None and chosen.high is None

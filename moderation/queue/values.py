@@ -84,6 +84,10 @@ class Arrived:
     """How many of these now wait for a person who did not before."""
 
 
+LONGEST_WORDS = 200
+"""Characters that a text can be searched for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which comments: all conditions hold at once, None asks nothing."""
@@ -102,6 +106,8 @@ class Filter:
     """Number of the article (`Item.article_ref`)."""
     author: str | None = None
     """Name of the author, exactly."""
+    words: str | None = None
+    """What the present text holds, as it is written but for capitals; at most `LONGEST_WORDS` characters."""
 
     def __post_init__(self) -> None:
         allowed = (*STATES, "waiting", None)
@@ -111,10 +117,12 @@ class Filter:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InputError(f"{name}: expected a probability from 0 to 1, got {value}")
+        if self.words is not None and not 0 < len(self.words) <= LONGEST_WORDS:
+            raise InputError(f"words: expected 1 to {LONGEST_WORDS} characters, got {len(self.words)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the conditions that are set."""
-        names = ("state", "label", "low", "high", "site", "article", "author")
+        names = ("state", "label", "low", "high", "site", "article", "author", "words")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

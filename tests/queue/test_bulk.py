@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -222,7 +223,33 @@ def test_filters(filled: Store) -> None:
     assert filled.listing.labels() == ["abuse"]
 
 
-@pytest.mark.parametrize("bad", [{"state": "lost"}, {"low": -0.1}, {"high": 1.5}])
+def found(store: Store, words: str, **more: Any) -> list[str]:
+    """Return the comments whose text holds words, by their ids."""
+    chosen = Filter(words=words, **more)
+    entries = store.listing.page(chosen, order="oldest").entries
+    assert store.listing.count(chosen) == len(entries)
+    assert sum(bar.count for bar in store.listing.histogram(chosen)) == len(entries)
+    return [entry.comment.id for entry in entries]
+
+
+def test_a_text_is_searched_as_it_is_written_but_for_capitals(store: Store) -> None:
+    texts = ["Buy GOLD now", "ÄRGER in Gdańsk, 100% sure", "100 sure_ly", "a*b [c] ?", "first\nsecond line"]
+    store.arrivals.put([incoming(n, text=text) for n, text in enumerate(texts)], site="gazette", intake=PLAIN)
+    assert found(store, "gold NOW") == ["c0"]
+    assert found(store, "ärger") == found(store, "GDAŃSK") == found(store, "100%") == ["c1"]
+    assert found(store, "100", label="abuse") == ["c1", "c2"]
+    assert found(store, "s_re") == [] and found(store, "sure_") == ["c2"]
+    assert found(store, "*b [") == ["c3"] and found(store, "'; --") == []
+    assert found(store, "second") == ["c4"]
+    store.arrivals.put([incoming(0, text="Buy silver now")], site="gazette", intake=PLAIN)
+    assert found(store, "gold") == [] and found(store, "silver") == ["c0"]
+    [item] = store.desk.claim("ada", Filter(words="SILVER"))
+    assert item.comment.id == "c0"
+    assert store.bulks.act("bob", Filter(words="100"), REJECT).size == 2
+    assert found(store, "sure", state="rejected") == ["c1", "c2"]
+
+
+@pytest.mark.parametrize("bad", [{"state": "lost"}, {"low": -0.1}, {"high": 1.5}, {"words": ""}, {"words": "x" * 201}])
 def test_a_filter_checks_its_values(bad: dict[str, object]) -> None:
     with pytest.raises(InputError):
         Filter(**bad)  # type: ignore[arg-type]

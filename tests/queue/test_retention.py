@@ -117,6 +117,16 @@ def test_a_purge_forgets_whom_a_bulk_act_was_about(store: Store, clock: Clock) -
     assert bulk.filter.author == "(erased)"
 
 
+def test_words_of_an_erased_comment_are_forgotten_where_a_bulk_act_looked_for_them(store: Store) -> None:
+    store.arrivals.put([incoming(1, text="the Zarquon affair")], site="gazette", intake=PLAIN)
+    store.arrivals.put([incoming(2, text="gold", author="ann")], site="gazette", intake=PLAIN)
+    store.bulks.act("ada", Filter(words="Zarquon"), REJECT)
+    store.bulks.act("ada", Filter(words="gold"), REJECT)
+    store.retention.erase("gazette", "joe")
+    assert "Zarquon" not in everything(store)
+    assert [bulk.filter.words for bulk in store.bulks.latest()] == ["gold", "(erased)"]
+
+
 def test_what_is_erased_does_not_linger_on_the_disk(store: Store, where: str) -> None:
     if not store.database.is_sqlite:
         pytest.skip("PostgreSQL's own VACUUM does this")

@@ -111,3 +111,16 @@ def test_filters_say_that_an_author_is_meant_exactly(client: httpx.Client, site:
     sign_in(client, "ada")
     for path in ("/", "/work", "/bulk"):
         assert re.search(r"Author, exactly</label>\s*<input[^>]* title=\"[^\"]*capitals", client.get(path).text)
+
+
+def test_a_text_is_searched_from_the_filter(client: httpx.Client, empty: Site) -> None:
+    for n, text in enumerate(("You stupid, lying pig.", "You stupid <b>Gold</b> seller & idiot.")):
+        empty.put(Comment(f"c{n}", text))
+    sign_in(client, "ada")
+    page = client.get("/", params={"words": "GOLD</b>"}).text
+    assert len(rows(page)) == 1 and "seller" in page and "pig" not in page
+    assert 'name="words"' in page and 'value="GOLD&lt;/b&gt;"' in page
+    assert 'href="/work?words=GOLD%3C%2Fb%3E' in page
+    assert "Words: GOLD&lt;/b&gt;" in client.get("/work", params={"words": "GOLD</b>"}).text
+    refused = client.get("/", params={"words": "x" * 201})
+    assert refused.status_code == 400 and "1 to 200 characters" in refused.text

@@ -11,7 +11,7 @@ from moderation.errors import InputError
 from moderation.queue import Filter
 from moderation.queue.values import ORDERS, Order
 
-NAMES = ("state", "label", "low", "high", "site", "article", "author")
+NAMES = ("state", "label", "low", "high", "site", "article", "author", "words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Choice:
             site=given["site"] or None,
             article=_whole("article", given["article"]),
             author=given["author"] or None,
+            words=given["words"] or None,
         )
         wanted = query.get("order") or order
         if wanted not in ORDERS:

@@ -33,6 +33,7 @@ from moderation.errors import (
 from moderation.policy import Policy
 from moderation.queue import Session, Store, User
 from moderation.queue.people import Role
+from moderation.queue.values import LONGEST_WORDS
 from moderation.scorer import Scorer
 from moderation.server.body import read_body
 from moderation.server.faults import ClientGone, Fault
@@ -92,7 +93,7 @@ class Room:
             lstrip_blocks=True,
         )
         self.templates.filters |= words.FILTERS
-        self.templates.globals |= {"asset": self.asset, "KEYS": words.KEYS}
+        self.templates.globals |= {"asset": self.asset, "KEYS": words.KEYS, "longest_words": LONGEST_WORDS}
 
     def is_page(self, where: str) -> bool:
         """Whether an address of ours is a page that can be asked for."""

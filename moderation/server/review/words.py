@@ -44,6 +44,7 @@ CONDITIONS = {
     "site": "Site:",
     "article": "Article:",
     "author": "Author:",
+    "words": "Words:",
 }
 """Conditions of a filter, as its form calls them."""
 STAGES = {

@@ -16,12 +16,12 @@ from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or
 
 from moderation.comment import Comment, Score, Verdict
 from moderation.errors import InputError, NotFound
+from moderation.policy import MAX_REASONS
 from moderation.queue.columns import Moment
 from moderation.queue.database import Database
 from moderation.queue.outcome import active, decided_again
 from moderation.queue.rows import (
     DECIDABLE,
-    MAX_REASONS,
     NOT_SAMPLED,
     SAMPLED,
     SECOND,

@@ -207,11 +207,17 @@ class People:
             forget_tries(connection, watched)
 
     def set_role(self, name: str, role: Role, *, by: str | None = None, address: str | None = None) -> None:
-        """Change a role and end all sessions of the account."""
+        """Change a role and end all sessions of the account.
+
+        Raises `InputError`, `NotFound`, and `Conflict` where no other admin could sign in.
+        """
         self._change(name, "role_changed", {"role": _check_role(role)}, role, by=by, address=address)
 
     def disable(self, name: str, *, by: str | None = None, address: str | None = None) -> None:
-        """Let nobody sign in to an account any more; its sessions, tokens and claims end, what it did stays."""
+        """Let nobody sign in to an account any more; its sessions, tokens and claims end, what it did stays.
+
+        Raises `NotFound`, and `Conflict` where no other admin could sign in.
+        """
         self._change(name, "user_disabled", {"disabled": True}, by=by, address=address)
 
     def enable(self, name: str, *, by: str | None = None, address: str | None = None) -> None:
@@ -238,7 +244,11 @@ class People:
     ) -> None:
         with self._database.write() as connection:
             row = _account(connection, name) if checked is None else _still(connection, checked)
+            admins = select(users.c.id).where(users.c.role == "admin", users.c.disabled.is_(False))
+            before = connection.scalars(admins.order_by(users.c.id).with_for_update()).all()
             connection.execute(update(users).where(users.c.id == row.id).values(**values))
+            if before and not connection.scalars(admins).all():
+                raise Conflict(f"{row.name!r} is the last admin who can sign in: make somebody else one first")
             connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
             held = update(comments).where(comments.c.claimed_by == row.id)
             connection.execute(held.values(claimed_by=None, claimed_until=None))

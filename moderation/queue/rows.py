@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, lit
 from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
 from moderation.errors import NotFound
 from moderation.markup import beginning
+from moderation.policy import MAX_REASONS
 from moderation.queue.schema import (
     appeals,
     articles,
@@ -57,9 +58,6 @@ def had_a_hand(user: Any) -> ColumnElement[bool]:
 
 _SCORED: ColumnElement[bool] = literal_column("scores.waiting <> 0")
 _MARKED: ColumnElement[bool] = literal_column("scores.waiting > 0 AND scores.marked")
-
-MAX_REASONS = 5
-"""Words given as reasons in a verdict."""
 
 claimer = users.alias("claimer")
 

@@ -218,6 +218,20 @@ def test_a_disabled_account_is_out_at_once(store: Store) -> None:
     assert store.people.sign_in("ada", PASSWORD)
 
 
+def test_the_last_admin_stays_one(store: Store) -> None:
+    secret, _ = store.people.sign_in("root", PASSWORD)
+    for act in (store.people.disable, lambda name: store.people.set_role(name, "senior")):
+        with pytest.raises(Conflict, match="'root' is the last admin who can sign in"):
+            act("root")
+    assert store.people.get("root").may("admin") and store.people.session(secret) is not None
+    store.people.set_role("sue", "admin")
+    store.people.disable("root")
+    with pytest.raises(Conflict, match="'sue'"):
+        store.people.disable("sue")
+    store.people.enable("root")
+    store.people.set_role("sue", "moderator")
+
+
 def test_roles(store: Store) -> None:
     assert [store.people.get("sue").may(role) for role in ("moderator", "senior", "admin")] == [True, True, False]  # type: ignore[arg-type]
     store.people.set_role("ada", "admin")
@@ -282,6 +296,7 @@ def test_tokens(store: Store, clock: Clock) -> None:
 
 
 def test_a_token_ends_with_its_owner(store: Store) -> None:
+    store.people.set_role("sue", "admin")
     secret, _ = store.people.make_token("root", "the site")
     store.people.disable("root")
     assert store.people.token(secret, "queue") is None

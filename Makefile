@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 # What an installation is made from; the Python files are used where they stand.
 BUILD := pyproject.toml setup.py $(wildcard moderation/_c/*)
 
+# Tests wait for browsers, servers and databases, so that one more of them than there are cores runs well.
+JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+
 .PHONY: demo test lint types check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/moderation score datasets/samples/thread.jsonl --to table
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from moderation.comment import ACTIONS, Score, Verdict
+from moderation.comment import ACTIONS, MAX_REASONS, Score, Verdict
 from moderation.errors import InputError, RowError
 from moderation.formats.rows import (
     ID_FIELDS,
@@ -29,7 +29,7 @@ from moderation.formats.rows import (
     line_row,
     split_lines,
 )
-from moderation.policy import MAX_REASONS, Policy
+from moderation.policy import Policy
 from moderation.scorer import MAX_CHARACTERS, Scorer
 
 RESERVED = ("scores", "verdict", "model", "truncated", "error", "input")

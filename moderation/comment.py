@@ -14,6 +14,9 @@ Action = Literal["allow", "review", "hold"]
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
+MAX_REASONS = 5
+"""Words given as reasons in a verdict."""
+
 Act = Literal["approve", "reject", "escalate", "undo"]
 """What a moderator does."""
 

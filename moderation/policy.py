@@ -12,15 +12,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from moderation.comment import ACTIONS, Action, Score, Verdict
+from moderation.comment import ACTIONS, MAX_REASONS, Action, Score, Verdict
 from moderation.errors import PolicyError
 from moderation.explain import Explanation
 
 DEFAULT = Path(__file__).parent / "policies" / "default.toml"
 """The policy that comes with the package."""
-
-MAX_REASONS = 5
-"""Words given as reasons in a verdict."""
 
 _KEYS = ("id", "description", "thresholds")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -16,6 +18,11 @@ from moderation.text import normalise
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+
+BROWSERS = "chromium-headless-shell", "chromium", "chromium-browser"
+"""Debian's builds of Chromium; the first is the same engine without windows, and a third faster."""
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 TEXTS = [
     "Somebody ought to burn his house down tonight.",

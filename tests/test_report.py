@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.conftest import CHROMIUM
 from training.report import STYLE, make_report
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Elements(HTMLParser):

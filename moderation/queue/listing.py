@@ -14,9 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or_, select
 
-from moderation.comment import Comment, Score, Verdict
+from moderation.comment import MAX_REASONS, Comment, Score, Verdict
 from moderation.errors import InputError, NotFound
-from moderation.policy import MAX_REASONS
 from moderation.queue.columns import Moment
 from moderation.queue.database import Database
 from moderation.queue.outcome import active, decided_again

@@ -8,10 +8,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, literal_column, or_, select
 
-from moderation.comment import Article, Comment, Decision, Score, Span, Verdict
+from moderation.comment import MAX_REASONS, Article, Comment, Decision, Score, Span, Verdict
 from moderation.errors import NotFound
 from moderation.markup import beginning
-from moderation.policy import MAX_REASONS
 from moderation.queue.schema import (
     appeals,
     articles,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import threading
@@ -28,11 +27,10 @@ from moderation.server._queue_openapi import described
 from moderation.server.app import create_app
 from moderation.server.intake import routes as intake_routes
 from moderation.server.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import CHROMIUM, ROOT
 
 PASSWORD = "a long password"
 PLAIN = Intake(sample=0, double=0)
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
     "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",

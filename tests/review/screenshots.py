@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from moderation import Policy, Scorer
 from moderation.comment import Article, Comment
 from moderation.queue import Filter, Intake, Ruling, Store
-from tests.conftest import ROOT
-from tests.review.conftest import CHROMIUM, FLAGS, PASSWORD, Site, open_store, serve, thread
+from tests.conftest import CHROMIUM, ROOT
+from tests.review.conftest import FLAGS, PASSWORD, Site, open_store, serve, thread
 
 FOLDER = ROOT / "docs/screenshots"
 FARES = Article("Council raises bus fares for the third time in a year", "https://news.example/bus-fares")

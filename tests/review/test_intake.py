@@ -13,6 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
+from moderation.comment import Comment
 from moderation.queue import Filter, Ruling
 from tests.review.conftest import Site
 from tests.server.test_openapi import CHECKS
@@ -123,7 +124,7 @@ def reader(empty: Site) -> Iterator[httpx.Client]:
 def test_decisions_are_streamed(empty: Site, machine: httpx.Client, reader: httpx.Client) -> None:
     comments = [{"id": f"c{n}", "text": f"You stupid, lying pig {n}." * 20} for n in range(300)]
     machine.post("/v1/queue", json={"site": "gazette", "comments": comments})
-    machine.post("/v1/queue", json={"site": "courier", "comment": INSULT})
+    empty.put(Comment("c1", "You stupid, lying pig."), site="courier")
     empty.store.bulks.act("ada", Filter(), Ruling("reject", reason="ABUSE"))
     with reader.stream("GET", "/v1/decisions") as answer:
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")

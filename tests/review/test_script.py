@@ -132,6 +132,7 @@ def test_a_long_note_arrives(empty: Site, enter: Enter) -> None:
     empty.put(*many(3))
     page = enter(empty)
     note = "字" * 10_000  # 90,000 bytes in a form
+    read(page)
     page.keyboard.press("e")
     page.fill("#stage textarea[required]", note)
     page.keyboard.press("Control+Enter")
@@ -143,6 +144,7 @@ def test_an_answer_of_something_else_than_the_queue_does_not_count(empty: Site, 
     empty.put(*many(3))
     page = enter(empty)
     page.route("**/decide", lambda route: route.fulfill(status=200, content_type="text/html", body="<h1>Wi-Fi</h1>"))
+    read(page)
     page.keyboard.press("a")
     expect(page.locator("#say")).to_contain_text("waits for the connection")
     assert page.locator(".toast").count() == 0

@@ -181,6 +181,7 @@ def test_somebody_was_faster(site: Site, enter: Enter) -> None:
     ref = int(str(page.get_attribute("#stage .card", "data-ref")))
     site.store.desk.release("ada")
     site.store.desk.take("bob", ref)
+    read(page)
     page.keyboard.press("a")
     expect(page.locator(".toast.bad")).to_contain_text(f"#{ref} was not approved")
     assert not site.store.listing.decisions("ada")
@@ -232,6 +233,7 @@ def test_the_random_sample_is_marked_only_afterwards(empty: Site, enter: Enter) 
     page.goto("/comments/2/thread")
     assert "lovely garden" in page.inner_text("main") and "low 0" not in page.inner_text("main")
     page.goto("/comments/1")
+    read(page)
     page.keyboard.press("a")
     page.wait_for_url("**/comments/1?done=*")
     expect(page.locator(".flash")).to_contain_text("It came from the random sample")
@@ -260,11 +262,13 @@ def test_a_key_reveals_one_comment_of_a_list(site: Site, enter: Enter) -> None:
 def test_a_second_look_does_not_see_the_first(empty: Site, enter: Enter) -> None:
     empty.put(Comment("twice", "You stupid, lying pig."), intake=Intake(sample=0, double=1))
     page = enter(empty, "ada")
+    read(page)
     page.keyboard.press("a")
     expect(page.locator(".toast")).to_contain_text("You approved")
     other = enter(empty, "bob")
     shown = other.inner_text("#stage")
     assert "approved by" not in shown and "ada" not in shown
+    read(other)
     other.keyboard.press("r")
     other.keyboard.press("3")
     expect(other.locator(".toast")).to_contain_text("You rejected")
@@ -338,6 +342,7 @@ def test_bulk_carries_the_whole_filter(empty: Site, enter: Enter, script: bool) 
 
 def test_care(site: Site, enter: Enter) -> None:
     page = enter(site)
+    read(page)
     page.keyboard.press("a")
     expect(page.locator(".toast")).to_contain_text("You approved")
     assert page.inner_text("[data-live=decided]") == "1"

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from moderation import Policy, Scorer
 from moderation.errors import InputError
 from moderation.server import Settings, create_app
-from tests.review.conftest import CHROMIUM, FLAGS
+from tests.conftest import CHROMIUM
+from tests.review.conftest import FLAGS
 from tests.server.running import Server, serving
 from tests.server.test_operations import run
 

@@ -124,7 +124,7 @@ def train(
     run: Annotated[Path, typer.Option("--run", "-r", help="Folder to write the run to.")],
     corpora: CorporaOption = None,
     datasets: DatasetsOption = Path("datasets"),
-    name: Annotated[str, typer.Option("--name", help="First part of the model's id.")] = "en-8",
+    name: Annotated[str, typer.Option("--name", help="First part of the model's id.")] = "en-9",
     tiers: Annotated[
         str, typer.Option("--tiers", help="Licence tiers to train on, by commas: open, unstated, noncommercial.")
     ] = "open",

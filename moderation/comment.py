@@ -103,7 +103,8 @@ class _Record:
                 elif isinstance(value, tuple):
                     value = [item.to_json() for item in value]
                 else:
-                    value = dict(value)
+                    allowed = "a string, a number or a mapping"
+                    value = dict(_expect(type(self), name, value, allowed, isinstance(value, Mapping)))
             out[name] = value
         return out
 

@@ -82,9 +82,9 @@ class Partial:
             raise self._other("the interrupted run had other options, inputs or another model")
         notes = []
         for line in lines:
-            note = _parsed(line)
-            data = self._file.read(note.get("size", 0))
-            if not note or len(data) != note["size"] or zlib.crc32(data) != note["written"]:
+            note = _note(line)
+            data = self._file.read(note["size"]) if note else b""
+            if note is None or len(data) != note["size"] or zlib.crc32(data) != note["written"]:
                 break
             notes.append(note)
         return notes
@@ -177,6 +177,14 @@ def _parsed(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def _note(line: str) -> dict[str, Any] | None:
+    """Return what `Partial.add` noted, or None for a line that is damaged."""
+    note = _parsed(line)
+    counts = [note.get(name) for name in ("read", "size", "written")]
+    whole = all(type(count) is int and count >= 0 for count in counts)
+    return note if whole and isinstance(note.get("totals"), dict) else None
 
 
 def _locked(path: Path) -> IO[bytes]:

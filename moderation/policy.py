@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moderation.comment import ACTIONS, MAX_REASONS, Action, Score, Verdict
-from moderation.errors import PolicyError
+from moderation.errors import InputError, PolicyError
 from moderation.explain import Explanation
 
 DEFAULT = Path(__file__).parent / "policies" / "default.toml"
@@ -36,6 +37,14 @@ class Policy:
     """For each label, the probability in [0, 1] from which an action is advised."""
     description: str = ""
     """What the policy is for."""
+
+    def __post_init__(self) -> None:
+        """Check what was given as `load` checks a file; raise `PolicyError`."""
+        place = _Places("Policy", "")
+        for name in ("id", "description"):
+            if not isinstance(value := getattr(self, name), str):
+                raise place.error((), name, f"{name}: expected a string, got {type(value).__name__}")
+        object.__setattr__(self, "thresholds", _read_thresholds(self.thresholds, place))
 
     @classmethod
     def load(cls, path: Path | str | None = None, *, labels: Sequence[str] | None = None) -> Self:
@@ -76,13 +85,16 @@ class Policy:
         """Return the strictest action whose threshold is reached (a probability equal to it reaches it).
 
         Among labels that reach the same action, the one furthest above its threshold decides. With an explanation of
-        the same comment, the verdict gives the words that drove the deciding label.
+        the same comment, the verdict gives the words that drove the deciding label. Raises `PolicyError` for a score
+        without a label of the policy, and `InputError` for one that is no number.
         """
         best: tuple[int, float, str, float] | None = None
         for label, actions in self.thresholds.items():
             self._column(label, tuple(score.probabilities))
             for action, threshold in actions.items():
                 margin = score.probabilities[label] - threshold
+                if isnan(margin):
+                    raise InputError(f"Score.probabilities: {label}: expected a probability in [0, 1], got NaN")
                 found = (ACTIONS.index(action), margin, label, threshold)
                 if margin >= 0 and (best is None or found[:2] > best[:2]):
                     best = found
@@ -135,18 +147,19 @@ class Policy:
 
 
 def _read_thresholds(table: Any, place: _Places) -> dict[str, dict[Action, float]]:
-    if not isinstance(table, dict) or not table:
+    if not isinstance(table, Mapping) or not table:
         raise place.error((), "thresholds", "expected a table [thresholds.LABEL] for at least one label")
     out: dict[str, dict[Action, float]] = {}
     allowed = [action for action in ACTIONS if action != "allow"]
     for label, actions in table.items():
-        if not isinstance(actions, dict) or not actions:
+        if not isinstance(actions, Mapping) or not actions:
             raise place.error(("thresholds",), label, f"{label}: expected {' or '.join(allowed)} with a probability")
         for action, value in actions.items():
             where = ("thresholds", label)
             if action not in allowed:
                 raise place.error(where, action, f"unknown action {action!r}; allowed are {', '.join(allowed)}")
-            if type(value) not in (int, float) or not 0 <= value <= 1:
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not number or not 0 <= value <= 1:
                 raise place.error(where, action, f"{action}: expected a probability from 0 to 1, got {value!r}")
         if actions.get("hold", 1) < actions.get("review", 0):
             raise place.error(("thresholds", label), "hold", "hold: expected a threshold not below review's")
@@ -162,7 +175,7 @@ class _Places:
         self.lines = source.splitlines()
 
     def error(self, tables: tuple[str, ...], key: str, message: str) -> PolicyError:
-        return PolicyError(f"{self.name}, line {self._line(tables, key)}: {message}")
+        return PolicyError(f"{self.name}{f', line {self._line(tables, key)}' if self.lines else ''}: {message}")
 
     def _line(self, tables: tuple[str, ...], key: str) -> int:
         """Return the line of `key` inside the table, or of the nearest key or table around it, or the last line."""

@@ -164,6 +164,16 @@ def test_what_the_disk_lost_is_scored_again(interrupted: Path, archive: Path, ex
     assert interrupted.read_bytes() == expected
 
 
+@pytest.mark.parametrize("damaged", ['{"read": 3}', '{"read": 3, "size": -1, "written": 0, "totals": {}}', "{", "[]"])
+def test_a_damaged_line_of_the_journal_ends_what_is_believed(
+    damaged: str, interrupted: Path, archive: Path, expected: bytes
+) -> None:
+    with interrupted.with_name("out.jsonl.partial.journal").open("a") as journal:
+        journal.write(damaged + "\n")
+    run("score", archive, "-o", interrupted, "--resume", code=1)
+    assert interrupted.read_bytes() == expected
+
+
 def test_a_run_does_not_go_on_with_something_else(interrupted: Path, archive: Path, tmp_path: Path) -> None:
     _, err = run("score", archive, "-o", interrupted, "--resume", "--labels", "abuse", code=2)
     assert "other options, inputs or another model" in err

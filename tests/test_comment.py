@@ -6,6 +6,7 @@ import json
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +129,8 @@ def test_every_field_is_explained(kind: Any) -> None:
 def test_values_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         Comment("1", "a").text = "b"  # type: ignore[misc]
+
+
+def test_an_id_that_json_cannot_hold_is_named() -> None:
+    with pytest.raises(InputError, match="Score.comment_id: expected a string, a number or a mapping, got int64"):
+        Score(np.int64(1), "m", {"abuse": 0.5}).to_json()  # type: ignore[arg-type]

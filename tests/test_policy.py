@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from moderation import Policy, Score, Scorer
-from moderation.errors import PolicyError
+from moderation.errors import InputError, PolicyError
 from moderation.policy import DEFAULT
 from training.goals import default_policy
 
@@ -156,3 +159,30 @@ def test_the_default_policy_fits_the_shipped_model(shipped: Scorer) -> None:
     policy = Policy.load()
     assert set(policy.thresholds) <= set(shipped.labels)
     assert policy.decide(shipped.score("A lovely day in the park.")).action == "allow"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("x", {"abuse": {"reviw": 0.2}}), "Policy: unknown action 'reviw'; allowed are review, hold"),
+        (("x", "a description", {"abuse": {"review": 0.2}}), "Policy: description: expected a string, got dict"),
+        (("x", {"abuse": {"review": 2}}), "Policy: review: expected a probability from 0 to 1, got 2"),
+        (("x", {}), "Policy: expected a table"),
+        ((None, {"abuse": {"review": 0.2}}), "Policy: id: expected a string, got NoneType"),
+    ],
+)
+def test_a_policy_made_in_python_is_checked_like_a_file(given: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(PolicyError, match=re.escape(message)):
+        Policy(*given)
+
+
+def test_thresholds_of_numpy_are_numbers() -> None:
+    policy = Policy("x", {"abuse": {"review": np.float32(0.5)}})  # type: ignore[dict-item]
+    verdict = policy.decide(Score("1", "m", {"abuse": 0.7}))
+    assert (verdict.action, verdict.to_json()["threshold"]) == ("review", 0.5)
+    assert type(verdict.threshold) is float
+
+
+def test_a_score_that_is_no_number_is_not_let_through() -> None:
+    with pytest.raises(InputError, match="abuse: expected a probability in \\[0, 1\\], got NaN"):
+        Policy.parse(POLICY).decide(Score("1", "m", {"abuse": float("nan"), "incitement": 0.1}))

@@ -377,6 +377,23 @@ def test_a_json_array_is_no_line_of_text(name: str, head: bytes) -> None:
         guess_format(name, head)
 
 
+@pytest.mark.parametrize(
+    "head", [b"id,text\n1,a\n", b'"id"; "text"\r\n', b"\xef\xbb\xbfCommentText\tauthor\n", b"a,b c,BODY,d\n"]
+)
+def test_a_table_without_a_name_is_not_taken_for_lines(head: bytes) -> None:
+    with pytest.raises(
+        InputError, match="standard input: looks like a table; name its form: --format csv, tsv or lines"
+    ):
+        guess_format("standard input", head)
+
+
+@pytest.mark.parametrize(
+    "head", [b"text\nid\n", b"Well, that is a text\n", b"comment; I'd say\n", b"id,title\n", b"id,text"]
+)
+def test_a_line_of_words_is_not_taken_for_a_table(head: bytes) -> None:
+    assert guess_format("standard input", head) == "lines"
+
+
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.none(), max_size=3)))
 def test_any_objects_come_back(objects: list[dict[str, object]]) -> None:
     data = "".join(json.dumps(item | {"text": "t"}) + "\n" for item in objects).encode()

@@ -358,7 +358,8 @@ def standard_output() -> Iterator[BinaryIO]:
 def _text_output(output: Path | None = None) -> Iterator[TextIO]:
     from moderation.output import whole_file
 
-    encoding, errors = ("utf-8", "strict") if output else (_opened().encoding, sys.stdout.errors)
+    # A terminal without a letter shows its number; one emoji must not cost the whole table.
+    encoding, errors = ("utf-8", "strict") if output else (_opened().encoding, "backslashreplace")
     with whole_file(output) if output else standard_output() as raw:
         text = io.TextIOWrapper(raw, encoding=encoding, errors=errors, write_through=True)
         yield text

@@ -41,7 +41,16 @@ def guess_format(name: str, head: bytes) -> Format:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if re.match(rb"\[" if suffix == ".json" else rb"\[\s*\{", start):
         raise InputError(f"{name}: a JSON array; expected JSON lines, one object a line (jq -c '.[]' makes them)")
-    return "jsonl" if re.match(rb'\{\s*["}]', start) else "lines"
+    if re.match(rb'\{\s*["}]', start):
+        return "jsonl"
+    if _HEADER.match(start):
+        raise InputError(f"{name}: looks like a table; name its form: --format csv, tsv or lines")
+    return "lines"
+
+
+_NAME = rb'"?(?:text|comment(?:_?text|_?body)?|body|content|message)"?'
+_HEADER = re.compile(rb'(?=[^\n]*[,;\t])(?:["\w ]+[,;\t] ?)*' + _NAME + rb'(?:[,;\t]["\w ]+)*\r?\n', re.IGNORECASE)
+"""A first line of names between separators, one of them a name under which a table's text is looked for."""
 
 
 def refuse_utf_16(name: str, form: Format, head: bytes) -> None:

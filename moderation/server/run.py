@@ -153,7 +153,7 @@ class _Supervisor(Multiprocess):
     def handle_hup(self) -> None:
         try:
             self._accept()
-        except ModerationError as error:
+        except (ModerationError, OSError) as error:
             logger.error("not reloaded, the workers go on as they are", extra={"reason": str(error)})
         else:
             super().handle_hup()
@@ -162,6 +162,9 @@ class _Supervisor(Multiprocess):
 def _accept(options: ServeOptions) -> None:
     """Raise what is wrong with a file here and once; keep the files for the workers, also for one that starts later."""
     create_service(*_judge(options), replace(options.settings, shared=None))
+    assert options.settings.shared is not None
+    # Systems clean their folder for temporary files of what nobody touched for days.
+    options.settings.shared.mkdir(mode=0o700, exist_ok=True)
     for path, kept in _kept(options):
         new = kept.with_suffix(".new")
         new.write_bytes(path.read_bytes())

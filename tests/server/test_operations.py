@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -363,6 +364,27 @@ def test_nobody_is_kept_waiting_by_a_server_that_ends(tmp_path: Path) -> None:
         busy.sendall(body)
         assert busy.recv(65_536).startswith(b"HTTP/1.1 200 OK")
         assert server.process.wait(20) == 0
+
+
+def test_a_hangup_survives_the_loss_of_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    policy = tmp_path / "policy.toml"
+    policy.write_text('id = "old"\n[thresholds.abuse]\nreview = 0.5\n')
+    with serving(tmp_path, "--workers", "2", "--policy", str(policy)) as server:
+        wait_for_log(server, "startup complete", times=2)
+        [folder] = {path.parent for path in temporary.glob("moderation-*/accepted-*")}
+        shutil.rmtree(temporary)  # and it cannot be made anew
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_log(server, "not reloaded")
+        temporary.mkdir()
+        policy.write_text('id = "new"\n[thresholds.abuse]\nreview = 0.5\n')
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_log(server, "startup complete", times=4)
+        assert folder.is_dir()
+        assert requests.get(f"{server.address}/ready", timeout=10).json()["policy"] == "new"
+        assert server.process.poll() is None
 
 
 def test_a_hangup_with_a_broken_policy_changes_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@
 """
 
 from moderation.queue.database import Database
-from moderation.queue.people import Preferences, Session, Token, User
+from moderation.queue.people import Session, Token, User
+from moderation.queue.preferences import Preferences
 from moderation.queue.reasons import Reason, load_reasons
 from moderation.queue.statistics import Agreement, Week, Work
 from moderation.queue.store import Store

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from argon2 import PasswordHasher
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -25,6 +25,7 @@ from moderation.queue.passwords import (
     forget_tries,
     watched_as,
 )
+from moderation.queue.preferences import Preferences
 from moderation.queue.schema import comments, sessions, tokens, users
 
 Role = Literal["moderator", "senior", "admin"]
@@ -45,40 +46,6 @@ IDLE = timedelta(hours=2)
 
 SHIFT = timedelta(hours=12)
 """A session ends this long after signing in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preferences:
-    """How a moderator wants the page."""
-
-    blur: float | None = 1.5
-    """Comments from this severity on are blurred until a key is pressed; None: never."""
-    grey: bool = False
-    """Show the page without colours."""
-    break_after: int | None = 50
-    """Minutes after which a break is proposed; None: never."""
-    order: str = "severity"
-    """What comes first in the queue: severity, oldest, newest or uncertainty."""
-    theme: str = "system"
-    """light, dark or system."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build from JSON data, with the default for what is missing; raise `InputError` for what is wrong."""
-        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
-        found = cls(**known)
-        number = found.blur is None or (type(found.blur) in (int, float) and 0 <= found.blur < 1e6)
-        pause = found.break_after is None or (type(found.break_after) is int and 1 <= found.break_after <= 600)
-        for name, good, allowed in (
-            ("blur", number, "a severity from 0 on, or nothing"),
-            ("grey", type(found.grey) is bool, "true or false"),
-            ("break_after", pause, "minutes from 1 to 600, or nothing"),
-            ("order", found.order in ("severity", "oldest", "newest", "uncertainty"), "an order of the queue"),
-            ("theme", found.theme in ("light", "dark", "system"), "light, dark or system"),
-        ):
-            if not good:
-                raise InputError(f"{name}: expected {allowed}")
-        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,12 +210,12 @@ class People:
         checked: Row[Any] | None = None,
     ) -> None:
         with self._database.write() as connection:
+            ends = values.get("disabled") or values.get("role", "admin") != "admin"
+            admins = _admins(connection) if ends else []
             row = _account(connection, name) if checked is None else _still(connection, checked)
-            admins = select(users.c.id).where(users.c.role == "admin", users.c.disabled.is_(False))
-            before = connection.scalars(admins.order_by(users.c.id).with_for_update()).all()
-            connection.execute(update(users).where(users.c.id == row.id).values(**values))
-            if before and not connection.scalars(admins).all():
+            if admins == [row.id]:
                 raise Conflict(f"{row.name!r} is the last admin who can sign in: make somebody else one first")
+            connection.execute(update(users).where(users.c.id == row.id).values(**values))
             connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
             held = update(comments).where(comments.c.claimed_by == row.id)
             connection.execute(held.values(claimed_by=None, claimed_until=None))
@@ -430,6 +430,16 @@ def _still(connection: Connection, checked: Row[Any]) -> Row[Any]:
     if row.disabled or row.password != checked.password:
         raise SignInFailed("name and password do not fit")
     return row
+
+
+def _admins(connection: Connection) -> list[int]:
+    """Return who can sign in as admin, locked, so that two who disable each other do it one after the other.
+
+    Whoever locks accounts does it in the order of their numbers, and before anything else, so as to wait in no ring.
+    """
+    able = users.c.role == "admin", users.c.disabled.is_(False), users.c.password.is_not(None)
+    query = select(users.c.id).where(*able).order_by(users.c.id).with_for_update(key_share=True)
+    return list(connection.scalars(query))
 
 
 def _number(connection: Connection, name: str | None) -> int | None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from moderation.errors import Conflict, InputError, NotFound, SignInFailed, SignInThrottled
 from moderation.queue import Preferences, Store
@@ -230,6 +230,26 @@ def test_the_last_admin_stays_one(store: Store) -> None:
         store.people.disable("sue")
     store.people.enable("root")
     store.people.set_role("sue", "moderator")
+
+
+def test_an_admin_without_a_password_is_not_one_who_can_sign_in(store: Store) -> None:
+    store.people.add("ghost", "admin")
+    for act in (store.people.disable, lambda name: store.people.set_role(name, "senior")):
+        with pytest.raises(Conflict, match="'root' is the last admin who can sign in"):
+            act("root")
+    store.people.disable("ghost")
+    store.people.set_password("ghost", PASSWORD)
+    store.people.enable("ghost")
+    store.people.disable("root")
+    assert store.people.sign_in("ghost", PASSWORD)
+
+
+def test_where_no_admin_can_sign_in_accounts_can_still_be_changed(store: Store) -> None:
+    with store.database.write() as connection:
+        connection.execute(update(users).where(users.c.name == "root").values(password=None))
+    store.people.set_role("sue", "moderator")
+    store.people.disable("root")
+    assert store.people.get("root").disabled
 
 
 def test_roles(store: Store) -> None:

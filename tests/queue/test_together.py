@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select, text
 
+from moderation.errors import Conflict
 from moderation.queue import Intake, Ruling, Store
 from moderation.queue.retention import Forgotten
-from moderation.queue.schema import comments, versions
-from tests.queue.conftest import PLAIN, Clock, incoming
+from moderation.queue.schema import comments, users, versions
+from tests.queue.conftest import PASSWORD, PLAIN, Clock, incoming
 from tests.queue.recount import check
 
 REJECT = Ruling("reject", reason="ABUSE")
@@ -74,6 +76,13 @@ def comment(store: Store, name: str) -> Callable[[Connection], object]:
     """Take a comment."""
     return lambda connection: connection.execute(
         select(comments.c.id).where(comments.c.name == name).with_for_update()
+    ).one()
+
+
+def account(store: Store, name: str) -> Callable[[Connection], object]:
+    """Take an account, as who changes it does."""
+    return lambda connection: connection.execute(
+        select(users.c.id).where(users.c.name == name).with_for_update(key_share=True)
     ).one()
 
 
@@ -138,6 +147,40 @@ def test_comments_keep_the_order_in_which_they_came(store: Store) -> None:
             "c2",
         ]
         assert list(connection.scalars(select(comments.c.name).order_by(comments.c.received)))[3] == "c100"
+
+
+def test_a_password_is_set_while_its_owner_decides(shared: Store) -> None:
+    shared.arrivals.put([incoming(1)], site="gazette", intake=PLAIN)
+    shared.desk.claim("root")
+    with held(shared, comment(shared, "c1")) as waiting:
+        decided = waiting.begin(lambda: shared.desk.decide("root", 1, REJECT))
+        changed = waiting.begin(lambda: shared.people.set_password("root", PASSWORD))
+    assert (decided.result().state, changed.result()) == ("rejected", None)
+
+
+def test_admins_change_their_own_passwords_at_once(shared: Store) -> None:
+    shared.people.set_role("sue", "admin")
+    own = partial(shared.people.change_password, old=PASSWORD, new=PASSWORD)
+    with ThreadPoolExecutor() as pool, held(shared, account(shared, "root")) as waiting:
+        first = waiting.begin(partial(own, "root"))
+        assert pool.submit(own, "sue").result(30) is None  # waits for nobody
+    assert first.result() is None
+
+
+def test_of_two_admins_who_disable_each_other_one_is_left(shared: Store) -> None:
+    shared.people.set_role("sue", "admin")
+    with held(shared, account(shared, "root")) as waiting:
+        acts = [waiting.begin(partial(shared.people.disable, name)) for name in ("sue", "root")]
+    assert [type(act.exception()) for act in acts].count(Conflict) == 1
+    assert [user.disabled for user in map(shared.people.get, ("root", "sue"))].count(True) == 1
+
+
+def test_of_two_admins_who_give_up_the_role_at_once_one_is_left(shared: Store) -> None:
+    shared.people.set_role("sue", "admin")
+    with held(shared, account(shared, "root")) as waiting:
+        acts = [waiting.begin(partial(shared.people.set_role, name, "senior")) for name in ("sue", "root")]
+    assert [type(act.exception()) for act in acts].count(Conflict) == 1
+    assert [user.role for user in map(shared.people.get, ("root", "sue"))].count("admin") == 1
 
 
 def test_scoring_different_comments_anew_at_once(shared: Store) -> None:

@@ -98,10 +98,14 @@ class Webhooks:
         return secret, next(hook for hook in self.all() if hook.ref == number)
 
     def rotate(self, ref: int) -> str:
-        """Return a new secret; until the next rotation events are signed with it and with the one before."""
+        """Return a new secret; until the next rotation events are signed with it and with the one before.
+
+        Raises `NotFound`, also for a webhook that was removed.
+        """
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         with self._database.write() as connection:
-            known = connection.scalar(select(webhooks.c.secrets).where(webhooks.c.id == ref))
+            query = select(webhooks.c.secrets).where(webhooks.c.id == ref, webhooks.c.removed.is_(None))
+            known = connection.scalar(query.with_for_update(key_share=True))  # two at once would lose a secret
             if known is None:
                 raise NotFound(f"no webhook {ref}")
             connection.execute(update(webhooks).where(webhooks.c.id == ref).values(secrets=[secret, known[0]]))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select, text
 from moderation.errors import Conflict
 from moderation.queue import Intake, Ruling, Store
 from moderation.queue.retention import Forgotten
-from moderation.queue.schema import comments, users, versions
+from moderation.queue.schema import comments, users, versions, webhooks
 from tests.queue.conftest import PASSWORD, PLAIN, Clock, incoming
 from tests.queue.recount import check
 
@@ -83,6 +83,13 @@ def account(store: Store, name: str) -> Callable[[Connection], object]:
     """Take an account, as who changes it does."""
     return lambda connection: connection.execute(
         select(users.c.id).where(users.c.name == name).with_for_update(key_share=True)
+    ).one()
+
+
+def webhook(ref: int) -> Callable[[Connection], object]:
+    """Take a webhook."""
+    return lambda connection: connection.execute(
+        select(webhooks.c.id).where(webhooks.c.id == ref).with_for_update()
     ).one()
 
 
@@ -181,6 +188,15 @@ def test_of_two_admins_who_give_up_the_role_at_once_one_is_left(shared: Store) -
         acts = [waiting.begin(partial(shared.people.set_role, name, "senior")) for name in ("sue", "root")]
     assert [type(act.exception()) for act in acts].count(Conflict) == 1
     assert [user.role for user in map(shared.people.get, ("root", "sue"))].count("admin") == 1
+
+
+def test_both_secrets_of_a_webhook_that_are_handed_out_at_once_hold(shared: Store) -> None:
+    _, hook = shared.webhooks.add("https://news.example/hook")
+    with held(shared, webhook(hook.ref)) as waiting:
+        new = [waiting.begin(partial(shared.webhooks.rotate, hook.ref)) for _ in range(2)]
+    with shared.database.read() as connection:
+        kept = connection.scalar(select(webhooks.c.secrets))
+    assert sorted(kept) == sorted(one.result() for one in new)
 
 
 def test_scoring_different_comments_anew_at_once(shared: Store) -> None:

@@ -47,19 +47,27 @@ class _Deadline:
         return left
 
     def connect(self, address: tuple[str, int], *_others: Any) -> socket.socket:
-        """Connect as `socket.create_connection` does; all addresses of a name together have the time that is left."""
+        """Connect as `socket.create_connection` does; each address of a name has its share of the time that is left."""
         trouble: OSError = OSError("a name without an address")
-        for family, kind, protocol, _, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
-            made = socket.socket(family, kind, protocol)
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        for tried, (family, kind, protocol, _, where) in enumerate(found):
             try:
-                made.settimeout(self.left())
-                made.connect(where)
-                made.settimeout(self.left())  # for the request and the handshake
-                return made
+                made = socket.socket(family, kind, protocol)  # an error where this machine has no such addresses
+                return self._reach(made, where, len(found) - tried)
             except OSError as error:
-                made.close()
                 trouble = error
         raise trouble
+
+    def _reach(self, made: socket.socket, where: Any, shares: int) -> socket.socket:
+        """Connect in one of so many shares of the time that is left; what cannot be connected is closed."""
+        try:
+            made.settimeout(self.left() / shares)
+            made.connect(where)
+            made.settimeout(self.left())  # for the request and the handshake
+        except OSError:
+            made.close()
+            raise
+        return made
 
 
 class _Prompt(io.RawIOBase):

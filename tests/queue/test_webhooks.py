@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -258,6 +258,33 @@ def test_a_receiver_that_does_not_answer_keeps_no_other_waiting(
         assert len(hook.got) == 9 + n // 12
     assert 2 <= len(tries) <= 5
     assert [webhook.pending for webhook in filled.webhooks.all()] == [13, 0]
+
+
+@pytest.fixture
+def dead(hook: Hook) -> Iterator[tuple[str, int]]:
+    """An address of loopback, with the port of `hook`, that never takes a connection."""
+    with socket.socket() as listener, ExitStack() as tries:
+        listener.bind(("127.0.0.2", hook.server.server_port))
+        listener.listen(0)
+        for _ in range(4):  # more than it lets wait
+            some = tries.enter_context(socket.socket())
+            some.setblocking(False)
+            some.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+def test_an_address_that_is_dead_leaves_time_for_the_others(
+    filled: Store, hook: Hook, dead: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = ("127.0.0.1", dead[1])
+    unknown = (9999, socket.SOCK_STREAM, 6, "", live)  # a family that this machine does not have
+    found = [unknown, *((socket.AF_INET, socket.SOCK_STREAM, 6, "", where) for where in (dead, dead, live))]
+    monkeypatch.setattr("moderation.queue.posting.socket.getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr("moderation.queue.posting.TIMEOUT", 3.0)
+    filled.webhooks.add(f"http://many.example:{dead[1]}/")
+    decide(filled)
+    assert filled.webhooks.deliver() == Delivered(sent=1, failed=0)
+    assert len(hook.got) == 1
 
 
 @pytest.fixture

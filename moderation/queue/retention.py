@@ -98,7 +98,9 @@ class Retention:
         """
         found = self._forget([comments.c.site == site, comments.c.author == author], "erased", f"an author of {site}")
         with self._database.write() as connection:
-            _blank_filters(connection, true(), lambda chosen: chosen.get("author") == author)
+            _blank_filters(
+                connection, true(), lambda chosen: chosen.get("author") == author and chosen.get("site") in (None, site)
+            )
         return self._wipe(found)
 
     def _forget(self, where: Sequence[ColumnElement[bool]], kind: str, detail: str) -> Forgotten:

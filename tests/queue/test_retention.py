@@ -117,6 +117,16 @@ def test_a_purge_forgets_whom_a_bulk_act_was_about(store: Store, clock: Clock) -
     assert bulk.filter.author == "(erased)"
 
 
+def test_a_name_on_another_site_is_another_authors(store: Store) -> None:
+    for site in ("gazette", "tribune"):
+        store.arrivals.put([incoming(1, author="Zaphod")], site=site, intake=PLAIN)
+        store.bulks.act("ada", Filter(author="Zaphod", site=site), REJECT)
+    store.bulks.act("ada", Filter(author="Zaphod"), REJECT)
+    store.retention.erase("gazette", "Zaphod")
+    made = [(bulk.filter.site, bulk.filter.author) for bulk in store.bulks.latest()]
+    assert made == [(None, "(erased)"), ("tribune", "Zaphod"), ("gazette", "(erased)")]
+
+
 def test_words_of_an_erased_comment_are_forgotten_where_a_bulk_act_looked_for_them(store: Store) -> None:
     store.arrivals.put([incoming(1, text="the Zarquon affair")], site="gazette", intake=PLAIN)
     store.arrivals.put([incoming(2, text="gold", author="ann")], site="gazette", intake=PLAIN)

@@ -101,7 +101,7 @@ class Appeals:
             user = self._desk._user(connection, moderator)
             comment_id = _row(connection, ref).comment_id
             row = self._desk._comment(connection, comment_id)
-            if repeated := self._desk._repeated(connection, key, user.id, row.id, ruling.act):
+            if repeated := self._desk._repeated(connection, key, user.id, row, ruling, appeal_id=ref):
                 return self._desk._repetition(connection, repeated, row)
             found = _row(connection, ref)
             if found.state != "open":

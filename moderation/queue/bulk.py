@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from random import SystemRandom
 from typing import Any
 
@@ -11,10 +12,11 @@ from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from moderation.errors import Conflict, Forbidden, InputError, KeyReused, NotFound
 from moderation.queue.database import Database
-from moderation.queue.desk import SENIOR, Desk, decision_values
+from moderation.queue.desk import SENIOR, Desk, decision_values, same_ruling
 from moderation.queue.listing import Listing
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import AFTER, FINAL, active, lock, settle, standing
+from moderation.queue.retention import ERASED, TELLING
 from moderation.queue.rows import SAMPLED, SECOND, WAITING, counted, entries, entry, filtered, in_range
 from moderation.queue.schema import bulks, comments, decisions, scores, users
 from moderation.queue.values import Bulk, Filter, Preview, Ruling
@@ -207,9 +209,26 @@ class Bulks:
         if row is None:
             return None
         found = _row(connection, row.id)
-        if (found.user_id, found.act, found.filter) != (user, ruling.act, chosen.to_json()):
+        asked = chosen.to_json()
+        # A name that was erased leaves no digest either, for that could be found by trying: there the key alone tells.
+        asked |= {name: ERASED for name in TELLING if name in asked and found.filter.get(name) == ERASED}
+        same = (found.user_id, found.act, found.filter) == (user, ruling.act, asked)
+        if not (same and self._ruled(connection, found.id, ruling)):
             raise KeyReused("key: it stands for another request already")
         return _bulk(found)
+
+    def _ruled(self, connection: Connection, number: int, ruling: Ruling) -> bool:
+        """Return whether an act was made with this ruling, as a decision of it says, best one that is not erased."""
+        made = connection.execute(
+            select(decisions, comments.c.erased)
+            .join(comments, comments.c.id == decisions.c.comment_id)
+            .where(decisions.c.bulk_id == number)
+            .order_by(comments.c.erased.is_not(None), decisions.c.id)
+            .limit(1)
+        ).one_or_none()
+        if made is None:  # an act on no comments
+            return True
+        return same_ruling(made, replace(ruling, automation="partial"), erased=made.erased is not None)
 
     def undo(self, moderator: str, ref: int) -> Bulk:
         """Take back a bulk act, one's own or, as a senior, anybody's: a row per comment, all in one transaction.

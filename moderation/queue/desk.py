@@ -89,9 +89,9 @@ _SCORED = (
     .where(comments.c.id.in_(bindparam("ids", expanding=True)))
 )  # fmt: skip
 _KEEP = insert(decisions).returning(decisions.c.id)
-_KEPT = select(decisions.c.id, decisions.c.user_id, decisions.c.comment_id, decisions.c.act).where(
-    decisions.c.key == bindparam("key")
-)
+_KEPT = select(decisions).where(decisions.c.key == bindparam("key"))
+_RULED = ("act", "reason", "note", "ground", "law", "facts", "visibility", "automation")
+_FREE = ("note", "law", "facts")
 
 
 class Desk:
@@ -229,7 +229,7 @@ class Desk:
             now = self._database.now()
             user = self._user(connection, moderator)
             row = self._comment(connection, ref)
-            if repeated := self._repeated(connection, key, user.id, ref, ruling.act):
+            if repeated := self._repeated(connection, key, user.id, row, ruling):
                 return self._repetition(connection, repeated, row)
             if row.erased is not None:  # nobody can judge it, and what is written of it would never be forgotten
                 raise Conflict(f"comment {ref} was erased")
@@ -252,7 +252,7 @@ class Desk:
             if made is None or made.act == "undo":
                 raise NotFound(f"no decision {decision} that could be undone")
             row = self._comment(connection, made.comment_id)
-            if repeated := self._repeated(connection, key, user.id, row.id, "undo"):
+            if repeated := self._repeated(connection, key, user.id, row, Ruling("undo"), undoes=decision):
                 return self._repetition(connection, repeated, row)
             if made.user_id != user.id:
                 raise Forbidden(f"decision {decision} is another moderator's; only one's own can be undone")
@@ -304,8 +304,13 @@ class Desk:
             by = connection.scalar(select(users.c.name).where(users.c.id == row.claimed_by))
             raise ClaimTaken(f"comment {row.id} is before {by}", by=str(by))
 
-    def _repeated(self, connection: Connection, key: str | None, user: int, ref: int, act: str) -> int | None:
-        """Return the decision that was kept under a key; raise `KeyReused` when that was another request."""
+    def _repeated(
+        self, connection: Connection, key: str | None, user: int, row: Row[Any], ruling: Ruling, **about: int
+    ) -> int | None:
+        """Return the decision that was kept under a key; raise `KeyReused` when that was another request.
+
+        `about` is the decision that the request undoes, or the appeal that it decides.
+        """
         if key is None:
             return None
         if not 1 <= len(key) <= 200:
@@ -313,7 +318,9 @@ class Desk:
         made = connection.execute(_KEPT, {"key": key}).one_or_none()
         if made is None:
             return None
-        if (made.user_id, made.comment_id, made.act) != (user, ref, act):
+        asked = {"user_id": user, "comment_id": row.id, "undoes": None, "appeal_id": None} | about
+        same = all(getattr(made, name) == value for name, value in asked.items())
+        if not (same and same_ruling(made, ruling, erased=row.erased is not None)):
             raise KeyReused("key: it stands for another request already")
         return int(made.id)
 
@@ -395,6 +402,12 @@ def _check_settled(made: Sequence[Row[Any]]) -> None:
         raise Conflict(f"decision {settled.id} settled an appeal; open another appeal to change it")
 
 
+def same_ruling(made: Row[Any], ruling: Ruling, *, erased: bool) -> bool:
+    """Return whether a decision was made with this ruling, as far as can be told: erasure blanks its free words."""
+    gone = [name for name in _FREE if erased and getattr(made, name) is None]
+    return all(getattr(made, name) == getattr(ruling, name) for name in _RULED if name not in gone)
+
+
 @lru_cache(maxsize=1024)
 def _takeable(chosen: Filter, order: Order, whose: str) -> Select[tuple[int]]:
     """Return the query for comments that `user` can be given at `now`, at most `most` and none of `but`.
@@ -427,10 +440,7 @@ def decision_values(
 ) -> list[dict[str, Any]]:
     """Return the rows of `decisions` for one ruling on several locked comments, with the scores of now."""
     scored = {row.comment_id: row for row in connection.execute(_SCORED, {"ids": [row.id for row in rows]})}
-    given = {
-        name: getattr(ruling, name)
-        for name in ("act", "reason", "note", "ground", "law", "facts", "visibility", "automation")
-    }
+    given = {name: getattr(ruling, name) for name in _RULED}
     return [
         given
         | {

@@ -31,6 +31,9 @@ from moderation.queue.schema import appeals, bulks, comments, decisions, outbox,
 ERASED = "(erased)"
 """What stands in the filter of a bulk act for an author or words that were forgotten."""
 
+TELLING = ("author", "words")
+"""Conditions of a filter that tell of people."""
+
 CHUNK = 500
 """Comments in one transaction, so that moderators do not wait for it."""
 
@@ -183,7 +186,7 @@ def _blank_filters(
     connection: Connection,
     where: ColumnElement[bool],
     wanted: Callable[[dict[str, Any]], bool] = lambda chosen: True,
-    names: Sequence[str] = ("author", "words"),
+    names: Sequence[str] = TELLING,
 ) -> None:
     """Blank what tells of people in the filters of bulk acts; that it was asked for stays to be seen."""
     written = type_coerce(bulks.c.filter, Text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moderation.errors import Conflict, Forbidden, InputError, NotFound
+from moderation.errors import Conflict, Forbidden, InputError, KeyReused, NotFound
 from moderation.queue import Appeal, Intake, Ruling, Store
 from tests.queue.conftest import PLAIN, incoming
 from tests.queue.recount import check
@@ -46,6 +46,10 @@ def test_a_double_submit_decides_once(filled: Store, appeal: Appeal) -> None:
     first = filled.appeals.decide("bob", appeal.ref, REJECT, key="a")
     again = filled.appeals.decide("bob", appeal.ref, REJECT, key="a")
     assert (again.repeated, again.past.ref) == (True, first.past.ref)
+    with pytest.raises(KeyReused):
+        filled.appeals.decide("bob", appeal.ref, Ruling("reject", reason="SPAM"), key="a")
+    with pytest.raises(KeyReused):
+        filled.desk.decide("bob", first.past.comment_ref, REJECT, key="a")
 
 
 @pytest.mark.parametrize("form", [str, str.lower, lambda text: text.replace("-", " ")])

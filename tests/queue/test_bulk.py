@@ -126,6 +126,17 @@ def test_a_double_submit_acts_once(filled: Store) -> None:
         filled.bulks.act("ada", LOW, REJECT, key="b")
 
 
+def test_another_ruling_or_filter_is_another_request(filled: Store) -> None:
+    filled.bulks.act("ada", LOW, Ruling("reject", reason="ABUSE", note="first"), key="b")
+    for chosen, ruling in (
+        (LOW, Ruling("reject", reason="SPAM", note="first")),
+        (LOW, Ruling("reject", reason="ABUSE", note="second")),
+        (Filter(label="abuse", low=0.2, high=0.6), Ruling("reject", reason="ABUSE", note="first")),
+    ):
+        with pytest.raises(KeyReused):
+            filled.bulks.act("ada", chosen, ruling, key="b")
+
+
 def test_only_what_was_seen_is_taken_in(filled: Store) -> None:
     """Not what came, was edited, was undone or was scored anew since, nor what another has given back."""
     filled.arrivals.put([incoming(70, 0.3), incoming(71, 0.1)], site="gazette", intake=PLAIN)

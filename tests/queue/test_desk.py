@@ -167,6 +167,23 @@ def test_a_double_submit_has_one_effect(filled: Store) -> None:
         filled.desk.decide("ada", first.ref, APPROVE, key="k")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        Ruling("reject", reason="SPAM", note="first"),
+        Ruling("reject", reason="ABUSE", note="second"),
+        Ruling("reject", reason="ABUSE"),
+        Ruling("reject", reason="ABUSE", note="first", facts="You wrote clown."),
+        Ruling("reject", reason="ABUSE", note="first", visibility="demoted"),
+    ],
+)
+def test_another_ruling_is_another_request(filled: Store, other: Ruling) -> None:
+    ref = one(filled).ref
+    filled.desk.decide("ada", ref, Ruling("reject", reason="ABUSE", note="first"), key="k")
+    with pytest.raises(KeyReused):
+        filled.desk.decide("ada", ref, other, key="k")
+
+
 def test_double_submits_at_the_same_moment_have_one_effect(filled: Store) -> None:
     first = one(filled)
     with ThreadPoolExecutor(8) as pool:
@@ -260,6 +277,9 @@ def test_undoing_twice_with_one_key_has_one_effect(filled: Store) -> None:
     made = filled.desk.decide("ada", one(filled).ref, REJECT)
     filled.desk.undo("ada", made.past.ref, key="u")
     assert filled.desk.undo("ada", made.past.ref, key="u").repeated
+    other = filled.desk.decide("ada", made.past.comment_ref, REJECT)
+    with pytest.raises(KeyReused):
+        filled.desk.undo("ada", other.past.ref, key="u")
 
 
 def test_escalated_comments_wait_for_a_senior(filled: Store) -> None:

@@ -6,12 +6,13 @@ import sqlite3
 import threading
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from moderation.errors import Conflict, ErasureUnfinished, InputError
+from moderation.errors import Conflict, ErasureUnfinished, InputError, KeyReused
 from moderation.queue import Filter, Intake, Ruling, Store, database
 from moderation.queue.schema import metadata, outbox
 from tests.queue.conftest import PLAIN, Clock, incoming
@@ -125,6 +126,22 @@ def test_a_name_on_another_site_is_another_authors(store: Store) -> None:
     store.retention.erase("gazette", "Zaphod")
     made = [(bulk.filter.site, bulk.filter.author) for bulk in store.bulks.latest()]
     assert made == [(None, "(erased)"), ("tribune", "Zaphod"), ("gazette", "(erased)")]
+
+
+def test_a_request_is_known_again_when_what_it_was_about_is_erased(store: Store) -> None:
+    store.arrivals.put([incoming(n, author="Zaphod", text="gold") for n in (1, 2)], site="gazette", intake=PLAIN)
+    made = store.desk.decide("ada", 1, REJECT, key="one")
+    act = partial(store.bulks.act, "ada", ruling=REJECT, key="many")
+    bulk = act(Filter(author="Zaphod", words="gold"))
+    store.retention.erase("gazette", "Zaphod")
+    again = store.desk.decide("ada", 1, REJECT, key="one")
+    assert again.repeated and again.past.ref == made.past.ref
+    assert act(Filter(author="Zaphod", words="gold")).ref == bulk.ref
+    for other in (Filter(author="Zaphod"), Filter(words="gold"), Filter(author="Zaphod", words="gold", low=0.5)):
+        with pytest.raises(KeyReused):
+            act(other)
+    with pytest.raises(KeyReused):
+        store.desk.decide("ada", 1, Ruling("reject", reason="SPAM"), key="one")
 
 
 def test_words_of_an_erased_comment_are_forgotten_where_a_bulk_act_looked_for_them(store: Store) -> None:

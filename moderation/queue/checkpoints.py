@@ -53,3 +53,5 @@ class Checkpoints:
                 self._checkpoint()
             except StoreError as error:
                 logger.warning("the log could not be written back: %s", error)
+            except Exception as error:  # the thread must not end, and words that are not ours may be a comment's
+                logger.error("the log could not be written back: %s", type(error).__name__)

@@ -132,9 +132,12 @@ class Partial:
         self._file.seek(0)
         return self._file
 
-    def publish(self) -> None:
-        """Let the partial file become the target."""
+    def publish(self, *, empty: bytes = b"") -> None:
+        """Let the partial file become the target; `empty` is what stands in it when nothing was written."""
         with writing(self.target):
+            if not self._written():
+                self._file.write(empty)
+                self._file.flush()
             os.fsync(self._file.fileno())
             mode = self.target.stat().st_mode if self.target.exists() else 0o666 & ~umask()
             os.chmod(self.path, mode)

@@ -164,6 +164,16 @@ def test_what_the_disk_lost_is_scored_again(interrupted: Path, archive: Path, ex
     assert interrupted.read_bytes() == expected
 
 
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_no_comments_make_a_file_that_can_be_read(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").touch()
+    target = tmp_path / f"out.jsonl{ending}"
+    run("score", tmp_path / "none.jsonl", "-o", target)
+    with target.open("rb") as file, open_plain(file) as plain:
+        assert plain.read() == b""
+    assert bool(target.stat().st_size) == bool(ending)
+
+
 @pytest.mark.parametrize("damaged", ['{"read": 3}', '{"read": 3, "size": -1, "written": 0, "totals": {}}', "{", "[]"])
 def test_a_damaged_line_of_the_journal_ends_what_is_believed(
     damaged: str, interrupted: Path, archive: Path, expected: bytes

@@ -150,6 +150,7 @@ class _Run:
         from dataclasses import replace
 
         from moderation.archive import score_chunks
+        from moderation.formats.packing import pack
         from moderation.output import whole_file
         from moderation.partial import Partial
 
@@ -165,7 +166,7 @@ class _Run:
                 typer.echo("interrupted: the same command with --resume goes on from here", err=True)
                 raise
             if direct:
-                partial.publish()
+                partial.publish(empty=pack(b"", setup.packing))
             else:
                 with whole_file(self.output) as out:
                     self._convert(partial.reader(), out)

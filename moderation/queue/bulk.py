@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import SystemRandom
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
 
 from moderation.errors import Conflict, Forbidden, InputError, KeyReused, NotFound
 from moderation.queue.database import Database
@@ -29,6 +29,9 @@ MOST = 10_000
 
 MOST_EARLIER = 5_000
 """Comments that an expected precision is taken from, at most: enough for an interval of about 3 points."""
+
+MOST_READ = 20_000
+"""Decided comments whose texts are searched for words, at most, where no author or article is asked for: .2 s."""
 
 BULK_LOCK = 0x62756C6B
 """First number of the advisory locks that let one request of a key act at a time on PostgreSQL."""
@@ -115,29 +118,23 @@ class Bulks:
         return list(connection.scalars(free.order_by(func.random())))
 
     def _earlier(self, connection: Connection, chosen: Filter) -> tuple[int, int]:
-        """Count rejections, and rejections and approvals, made one by one in the range, on the present model.
+        """Count rejections, and rejections and approvals, made one by one of such comments, on the present model.
 
-        Decisions of bulk acts do not count: they would only confirm themselves. Of more than `MOST_EARLIER` comments,
-        as many are drawn by chance.
+        Decisions of bulk acts do not count: they would only confirm themselves. Where they may be many, some are drawn
+        by chance.
         """
         present = select(comments.c.model_id).where(WAITING).order_by(comments.c.received.desc()).limit(1)
-        where = [
+        singly = [
             comments.c.state.in_(("approved", "rejected")),
             comments.c.waiting == 0,
             comments.c.in_bulk.is_(False),
             comments.c.model_id == present.scalar_subquery(),
         ]
-        query = select(comments.c.state, func.count().label("n"))
-        if chosen.label:
-            alike = select(scores.c.comment_id).where(scores.c.label == chosen.label, scores.c.waiting == 0)
-            alike = alike.where(*in_range(scores.c.score, chosen)).order_by(func.random()).limit(MOST_EARLIER)
-            where.append(comments.c.id.in_(alike))
-        else:
-            where += in_range(comments.c.score, chosen)
-        if chosen.site is not None:
-            where.append(comments.c.site == chosen.site)
-        rows = connection.execute(query.where(*where).group_by(comments.c.state))
-        found = {row.state: int(row.n) for row in rows}
+        query = select(comments.c.state, func.count().label("n")).select_from(comments)
+        query = filtered(query, replace(chosen, state=None)).where(*singly).group_by(comments.c.state)
+        if chosen.article is None and chosen.author is None and (chosen.label or chosen.words):
+            query = query.where(comments.c.id.in_(_some_decided(chosen, singly)))
+        found = {row.state: int(row.n) for row in connection.execute(query)}
         return found.get("rejected", 0), found.get("rejected", 0) + found.get("approved", 0)
 
     def act(
@@ -299,6 +296,15 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     half = Z95 * math.sqrt(share * (1 - share) / trials + Z95**2 / (4 * trials**2))
     scale = 1 + Z95**2 / trials
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _some_decided(chosen: Filter, singly: Sequence[ColumnElement[bool]]) -> Any:
+    """Return the query that draws, in a filter's range, the comments whose texts or rows are read."""
+    if chosen.words is not None:
+        drawn = filtered(select(comments.c.id), replace(chosen, state=None, words=None)).where(*singly)
+        return drawn.order_by(func.random()).limit(MOST_READ)
+    drawn = select(scores.c.comment_id).where(scores.c.label == chosen.label, scores.c.waiting == 0)
+    return drawn.where(*in_range(scores.c.score, chosen)).order_by(func.random()).limit(MOST_EARLIER)
 
 
 def _check(chosen: Filter) -> None:

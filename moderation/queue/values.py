@@ -368,9 +368,9 @@ class Preview:
     """Mean probability of the label, which is calibrated: the share that the model expects to be right; None where
     `seen` is, and without any comment."""
     rejected: int
-    """Earlier decisions in the range, made one by one, that rejected."""
+    """Earlier decisions on comments that fit but for their state, made one by one, that rejected."""
     decided: int
-    """All earlier approvals and rejections in the range, made one by one."""
+    """All earlier approvals and rejections of such comments, made one by one."""
     precision: float | None
     """rejected / decided; None without any."""
     interval: tuple[float, float] | None

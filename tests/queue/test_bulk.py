@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from moderation import Article
 from moderation.errors import Conflict, Forbidden, InputError, KeyReused, NotFound
 from moderation.queue import Filter, Intake, Ruling, Store
 from moderation.queue.bulk import wilson
@@ -72,6 +74,32 @@ def test_expected_precision_comes_from_decisions_made_one_by_one(filled: Store) 
     assert preview.interval == wilson(1, 3)
     filled.bulks.act("ada", LOW, APPROVE)
     assert filled.bulks.preview("ada", LOW).decided == 3
+
+
+def test_expected_precision_is_that_of_comments_that_fit(store: Store) -> None:
+    """Two authors under two articles: who wrote of gold was rejected, everybody else approved."""
+    about = Article("The gold", "https://news.example/gold")
+    found = [incoming(n, 0.3, author=("joe", "ann")[n % 2], text=f"text {n} {'GOLD' * (n < 4)}") for n in range(16)]
+    found = [replace(one, comment=replace(one.comment, article=about)) if n < 4 else one for n, one in enumerate(found)]
+    store.arrivals.put(found, site="gazette", intake=PLAIN)
+    for n in range(12):
+        ref = store.listing.find("gazette", f"c{n}")
+        assert ref is not None
+        store.desk.decide("ada", ref, REJECT if n < 4 else APPROVE)
+    gold = store.listing.item(1).article_ref
+    for label in ("abuse", None):
+        whole = Filter(label=label, low=0.0, high=1.0)
+        for chosen, rejected, decided in (
+            (whole, 4, 12),
+            (replace(whole, words="gold"), 4, 4),
+            (replace(whole, author="ann"), 2, 6),
+            (replace(whole, author="ann", words="gold"), 2, 2),
+            (replace(whole, article=gold), 4, 4),
+            (replace(whole, site="courier"), 0, 0),
+            (replace(whole, low=0.5), 0, 0),
+        ):
+            preview = store.bulks.preview("bob", chosen)
+            assert (preview.rejected, preview.decided) == (rejected, decided), chosen
 
 
 def test_wilson_interval() -> None:

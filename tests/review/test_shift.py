@@ -301,7 +301,7 @@ def test_bulk_by_dragging(empty: Site, enter: Enter) -> None:
     expect(page.locator("#preview h2")).to_contain_text("0 comments")
     drag_to_the_end(page)
     expect(page.locator("#preview h2")).to_contain_text("5 comments from 0.70 to 1.00")
-    expect(page.locator("#preview")).to_contain_text("Nobody has decided on a comment in this range yet")
+    expect(page.locator("#preview")).to_contain_text("Nobody has decided on such a comment by itself yet")
     assert page.locator("#preview .row").count() == 5
 
 

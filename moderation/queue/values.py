@@ -365,8 +365,8 @@ class Preview:
     sample: tuple[Entry, ...]
     """Some of them, by chance."""
     mean: float | None
-    """Mean probability of the label, which is calibrated: the share that the model expects to be right; None where
-    `seen` is, and without any comment."""
+    """Mean probability of the label (without one, of each one's deciding label), which is calibrated: the share that is
+    expected to be what it says; None where `seen` is, and without any comment."""
     rejected: int
     """Earlier decisions on comments that fit but for their state, made one by one, that rejected."""
     decided: int

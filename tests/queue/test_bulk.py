@@ -102,6 +102,19 @@ def test_expected_precision_is_that_of_comments_that_fit(store: Store) -> None:
             assert (preview.rejected, preview.decided) == (rejected, decided), chosen
 
 
+def test_an_act_without_a_label(filled: Store) -> None:
+    filled.arrivals.put([incoming(50, 0.9, label="incitement")], site="gazette", intake=PLAIN)
+    chosen = Filter(low=0.0, high=1.0, author="joe", words="clown")
+    preview = filled.bulks.preview("ada", chosen)
+    assert (preview.count, preview.mean) == (17, pytest.approx((sum(n / 20 for n in range(4, 20)) + 0.9) / 17))
+    bulk = filled.bulks.act("ada", chosen, REJECT, seen=preview.seen, key="k")
+    assert (bulk.size, bulk.filter) == (17, chosen)
+    assert filled.bulks.act("ada", chosen, REJECT, seen=preview.seen, key="k").ref == bulk.ref
+    filled.bulks.undo("ada", bulk.ref)
+    assert filled.listing.counts().waiting == 17
+    check(filled)
+
+
 def test_wilson_interval() -> None:
     # Reference: statsmodels.stats.proportion.proportion_confint(8, 10, method="wilson")
     assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
+import httpx
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Article, Comment
-from moderation.queue import Filter
-from tests.review.conftest import Enter, Site, drag_to_the_end, until
+from moderation.queue import Filter, Intake, Ruling
+from tests.review.conftest import Enter, Site, drag_to_the_end, read, until
+from tests.review.test_rights import sign_in as log_in
 from tests.review.test_script import sign_in
 
 ALL = "/bulk?label=abuse&low=0.5&high=1"
+EVERYTHING = Intake(sample=0, double=0, queue_all=True)
 
 
 def furnish(site: Site) -> None:
@@ -22,6 +28,11 @@ def furnish(site: Site) -> None:
 
 def rejected(site: Site) -> set[str]:
     return {entry.comment.id for entry in site.store.listing.page(Filter(state="rejected")).entries}
+
+
+def bridge(site: Site) -> int:
+    """Return the number of the article that `furnish` has."""
+    return next(ref for ref, title, _ in site.store.listing.articles() if title == "Bridge")
 
 
 def buttons(page: Page) -> list[bool]:
@@ -155,3 +166,69 @@ def test_undo_in_work_leads_to_the_bulk_act(empty: Site, enter: Enter) -> None:
     page.keyboard.press("u")
     expect(page.locator(".flash")).to_contain_text("is undone: its 3 comments wait again")
     assert not rejected(empty)
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_an_act_that_starts_from_words_has_no_label(empty: Site, enter: Enter, script: bool) -> None:
+    empty.put(
+        *[Comment(f"c{n}", f"A <i>cure</i> {n} at pills.example", "Sell <b>er") for n in range(3)], intake=EVERYTHING
+    )
+    empty.put(Comment("d", "You useless clown."))
+    page = enter(empty, java_script_enabled=script)
+    page.goto("/?words=pills.example")
+    page.click("text=Decide on these in bulk")
+    assert page.input_value("#b-label") == "" and page.input_value("#b-words") == "pills.example"
+    assert (page.input_value("#b-low"), page.input_value("#b-high")) == ("0", "1")
+    expect(page.locator("#preview h2")).to_have_text("3 comments of any score, with “pills.example”")
+    expect(page.locator("#histogram-says")).to_contain_text("3 waiting comments by the score of the label that decided")
+    assert page.input_value("#bulk-reason") == ""
+    page.click("button:has-text('Reject all 3')")
+    assert not rejected(empty)
+    page.select_option("#bulk-reason", "SPAM")
+    page.click("button:has-text('Reject all 3')")
+    expect(page.locator(".flash")).to_contain_text("3 comments were rejected")
+    assert page.input_value("#b-label") == "" and rejected(empty) == {"c0", "c1", "c2"}
+    page.click(".flash button:has-text('Undo all 3')")
+    expect(page.locator(".flash")).to_contain_text("is undone")
+
+
+def test_where_the_page_starts(client: httpx.Client, empty: Site) -> None:
+    furnish(empty)
+    log_in(client, "ada")
+    heading = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
+    for query, said in (
+        ("", "from 0.90 to 1.00, “Incites violence”"),
+        ("?site=gazette", "from 0.90 to 1.00, “Incites violence”, on gazette"),
+        ("?label=", "from 0.90 to 1.00, whichever label decided"),
+        ("?author=loud", "of any score, by loud"),
+        ("?author=loud&label=abuse", "from 0.00 to 1.00, “Abuse”, by loud"),
+        ("?words=clown", "of any score, with “clown”"),
+        ("?words=clown&low=0.5", "from 0.50 to 1.00, whichever label decided, with “clown”"),
+        (f"?article={bridge(empty)}", "of any score, under Bridge"),
+    ):
+        found = heading.findall(client.get(f"/bulk{query}").text)[0]
+        assert re.sub(r"<[^>]*>", "", found).split(" ", 2)[2] == said, query
+
+
+def test_no_reason_is_proposed_where_the_model_expects_few(client: httpx.Client, empty: Site) -> None:
+    furnish(empty)
+    empty.put(*[Comment(f"fine{n}", "What a lovely day.") for n in range(9)], intake=EVERYTHING)
+    log_in(client, "ada")
+    for low, proposed in (("0", False), ("0.5", True)):
+        page = client.get("/bulk", params={"label": "abuse", "low": low, "high": "1"}).text
+        assert bool(re.search(r'<option value="[A-Z_]+" selected', page)) is proposed
+
+
+def test_the_queue_leads_to_the_same_comments(client: httpx.Client, empty: Site) -> None:
+    furnish(empty)
+    log_in(client, "ada")
+    for query, carried in (
+        ("", "low=0&amp;high=1"),
+        ("?site=courier&order=oldest", "site=courier&amp;low=0&amp;high=1"),
+        ("?label=abuse", "label=abuse&amp;low=0.5&amp;high=1"),
+        ("?label=abuse&low=0.2&words=x%26y", "label=abuse&amp;low=0.2&amp;words=x%26y"),
+    ):
+        page = client.get(f"/{query}").text
+        link = re.search(r'href="/bulk\?([^"]*)">Decide on these in bulk', page)
+        assert (link[1] if link else "") == (carried if "words" not in query else ""), query
+    assert "Decide on these" not in client.get("/?state=passed").text

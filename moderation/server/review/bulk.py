@@ -78,7 +78,7 @@ def _previewed(visit: Visit, chosen: Filter) -> dict[str, Any]:
         "seen": None if preview.seen is None else packed(preview.seen),
         "most": MOST,
         "reasons": list(visit.store.reasons.values()),
-        "suggested": _suggested(visit, chosen.label),
+        "suggested": _suggested(visit, chosen.label) if (preview.mean or 0.0) >= 0.5 else None,
         "key": secrets.token_urlsafe(12),
         "now": visit.store.database.now(),
         "blur": visit.user.preferences.blur,
@@ -92,17 +92,19 @@ def _suggested(visit: Visit, label: str | None) -> str | None:
 
 
 def _chosen(visit: Visit) -> Filter:
-    """Return what the address asks for; without a range, the label's highest scores."""
-    chosen = Choice.read(visit.request.query_params).waiting()
-    if chosen.label is None:
-        labels = visit.store.listing.labels()
-        first = next(
-            (label for label in visit.room.policy.thresholds if label in labels), labels[0] if labels else None
-        )
-        chosen = replace(chosen, label=first)
-    if chosen.low is None and chosen.high is None:
-        chosen = replace(chosen, low=0.9, high=1.0)
+    """Return what the address asks for; without range, words, author and article: a label's highest scores."""
+    query = visit.request.query_params
+    chosen = Choice.read(query).waiting()
+    if {chosen.low, chosen.high, chosen.words, chosen.author, chosen.article} == {None}:
+        label = chosen.label if "label" in query else _first_label(visit)  # a form that says Any means it
+        return replace(chosen, label=label, low=0.9, high=1.0)
     return replace(chosen, low=chosen.low or 0.0, high=1.0 if chosen.high is None else chosen.high)
+
+
+def _first_label(visit: Visit) -> str | None:
+    """Return the first of the policy's labels that comments are scored for; None before any was scored."""
+    labels = visit.store.listing.labels()
+    return next((label for label in visit.room.policy.thresholds if label in labels), labels[0] if labels else None)
 
 
 def act(visit: Visit) -> Response:

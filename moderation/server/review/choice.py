@@ -48,6 +48,12 @@ class Choice:
         found = self.asked() | changes
         return urlencode({name: value for name, value in found.items() if value not in (None, "")})
 
+    def in_bulk(self) -> str:
+        """Return the parameters of the Bulk page for these comments; there a label has a range: here from one half."""
+        ranged = (self.filter.low, self.filter.high) != (None, None)
+        whole = {} if ranged else {"low": 0.5 if self.filter.label else 0, "high": 1}
+        return self.query(order=None, **whole)
+
     def asked(self) -> dict[str, Any]:
         """Return the parameters by name, for the fields of a form."""
         found: dict[str, Any] = self.filter.to_json()

@@ -17,9 +17,9 @@ from moderation.queue.listing import Listing
 from moderation.queue.outbox import announce
 from moderation.queue.outcome import AFTER, FINAL, active, lock, settle, standing
 from moderation.queue.retention import ERASED, TELLING
-from moderation.queue.rows import SAMPLED, SECOND, WAITING, counted, entries, entry, filtered, in_range
-from moderation.queue.schema import bulks, comments, decisions, scores, users
-from moderation.queue.values import Bulk, Filter, Preview, Ruling
+from moderation.queue.rows import NOT_SAMPLED, SAMPLED, SECOND, WAITING, counted, entries, entry, filtered, in_range
+from moderation.queue.schema import articles, bulks, comments, decisions, scores, users
+from moderation.queue.values import Bulk, Filter, Page, Preview, Ruling
 
 CHUNK = 1_000
 """Comments handled by one statement."""
@@ -278,7 +278,7 @@ class Bulks:
     def get(self, ref: int) -> Bulk:
         """Return one bulk act; raise `NotFound`."""
         with self._database.read() as connection:
-            return _bulk(_row(connection, ref))
+            return _named(connection, [_bulk(_row(connection, ref))])[0]
 
     def latest(self, moderator: str | None = None, *, limit: int = 20) -> list[Bulk]:
         """Return the latest bulk acts, of one moderator or all, latest first."""
@@ -286,7 +286,24 @@ class Bulks:
         if moderator is not None:
             query = query.where(users.c.name == moderator)
         with self._database.read() as connection:
-            return [_bulk(row) for row in connection.execute(query.order_by(bulks.c.id.desc()).limit(limit))]
+            rows = connection.execute(query.order_by(bulks.c.id.desc()).limit(limit)).all()
+            return _named(connection, [_bulk(row) for row in rows])
+
+    def page(self, ref: int, moderator: str, *, limit: int = 50, after: int = 0) -> Page:
+        """Return a page of the comments that a bulk act took in, in the order of their numbers.
+
+        `after` is where the page before ended (`Page.after`). Comments that wait for another person than `moderator` to
+        be the second to look are left out, for the list would tell what the first decided; and so are those that wait
+        by chance, as in `Listing.page`.
+        """
+        taken = select(decisions.c.comment_id).where(decisions.c.bulk_id == ref, decisions.c.comment_id > after)
+        with self._database.read() as connection:
+            own = comments.c.first_by == self._desk._user(connection, moderator).id
+            query = entries().where(comments.c.id.in_(taken), NOT_SAMPLED, or_(comments.c.waiting != 2, own))
+            rows = connection.execute(query.order_by(comments.c.id).limit(limit + 1)).all()
+        now = self._database.now()
+        found = tuple(entry(row, now, Listing.SHORT) for row in rows[:limit])
+        return Page(found, str(found[-1].ref) if len(rows) > limit else None)
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:
@@ -323,6 +340,14 @@ def _row(connection: Connection, ref: int) -> Row[Any]:
 
 def _bulk(row: Row[Any]) -> Bulk:
     return Bulk(row.id, row.name, row.act, row.made, Filter(**{"state": None, **row.filter}), row.size, row.undone)
+
+
+def _named(connection: Connection, found: Sequence[Bulk]) -> list[Bulk]:
+    """Return bulk acts with the titles of their articles."""
+    refs = {one.filter.article for one in found} - {None}
+    rows = connection.execute(select(articles.c.id, articles.c.title, articles.c.url).where(articles.c.id.in_(refs)))
+    titles = {row.id: row.title or row.url for row in rows}
+    return [replace(one, article=titles.get(one.filter.article)) for one in found]
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

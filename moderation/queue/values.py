@@ -399,6 +399,8 @@ class Bulk:
     """How many comments it took in."""
     undone: datetime | None = None
     """When it was undone, if it was."""
+    article: str | None = None
+    """Title, or address, of the filter's article, in what `Bulks.get` and `Bulks.latest` return."""
 
 
 @dataclass(frozen=True, slots=True)

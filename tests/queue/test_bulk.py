@@ -115,6 +115,31 @@ def test_an_act_without_a_label(filled: Store) -> None:
     check(filled)
 
 
+def test_an_act_names_its_article(filled: Store) -> None:
+    ref = filled.listing.item(1).article_ref
+    for article in (ref, None):
+        filled.bulks.act("ada", Filter(article=article, high=0.5), APPROVE)
+    assert [one.article for one in filled.bulks.latest()] == [None, "The ferry"]
+
+
+def test_the_comments_of_an_act(filled: Store) -> None:
+    bulk = filled.bulks.act("ada", LOW, APPROVE)
+    filled.bulks.act("ada", Filter(label="abuse", low=0.5, high=0.6), APPROVE)
+    first = filled.bulks.page(bulk.ref, "bob", limit=4)
+    rest = filled.bulks.page(bulk.ref, "bob", limit=4, after=int(first.after or 0))
+    assert [entry.comment.id for entry in (*first.entries, *rest.entries)] == [f"c{n}" for n in range(4, 10)]
+    assert rest.after is None and {entry.state for entry in rest.entries} == {"approved"}
+    assert filled.bulks.page(99, "bob").entries == ()
+
+
+def test_the_comments_of_an_act_do_not_tell_the_second_who_looks(store: Store) -> None:
+    store.arrivals.put([incoming(1), incoming(2)], site="gazette", intake=Intake(sample=0, double=1))
+    bulk = store.bulks.act("ada", Filter(), APPROVE)
+    assert [len(store.bulks.page(bulk.ref, name).entries) for name in ("ada", "bob", "sue")] == [2, 0, 0]
+    store.desk.decide("bob", 1, APPROVE)
+    assert [entry.ref for entry in store.bulks.page(bulk.ref, "sue").entries] == [1]
+
+
 def test_wilson_interval() -> None:
     # Reference: statsmodels.stats.proportion.proportion_confint(8, 10, method="wilson")
     assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)

@@ -232,3 +232,35 @@ def test_the_queue_leads_to_the_same_comments(client: httpx.Client, empty: Site)
         link = re.search(r'href="/bulk\?([^"]*)">Decide on these in bulk', page)
         assert (link[1] if link else "") == (carried if "words" not in query else ""), query
     assert "Decide on these" not in client.get("/?state=passed").text
+
+
+def test_earlier_acts_say_what_they_took_in(client: httpx.Client, empty: Site) -> None:
+    furnish(empty)
+    chosen = Filter(low=0.0, high=1.0, site="gazette", article=bridge(empty), author="loud", words="CLOWN</b>")
+    empty.put(Comment("w", "You useless clown</b>.", "loud", article=Article("Bridge", "https://news.example/bridge")))
+    empty.store.bulks.act("ada", chosen, Ruling("approve"))
+    log_in(client, "ada")
+    said = (
+        "any label 0.00–1.00 · words <bdi>CLOWN&lt;/b&gt;</bdi> · author <bdi>loud</bdi> · site <bdi>gazette</bdi> · "
+        "article <bdi>Bridge</bdi>"
+    )
+    for path in ("/bulk", "/mine"):
+        assert said in re.sub(r"\s+", " ", re.sub(r"</?span[^>]*>", "", client.get(path).text)), path
+    empty.store.retention.erase("gazette", "loud")
+    page = client.get("/bulk").text
+    assert "words <bdi>(erased)</bdi> · author <bdi>(erased)</bdi>" in page and "CLOWN" not in page
+
+
+def test_an_act_leads_to_its_comments(client: httpx.Client, empty: Site) -> None:
+    furnish(empty)
+    everybody = Filter(low=0.0, high=1.0)
+    bulk = empty.store.bulks.act("ada", everybody, Ruling("approve"))
+    for name, undoes in (("ada", True), ("bob", False), ("sue", True)):
+        log_in(client, name)
+        page = client.get(f"/bulk/{bulk.ref}").text
+        shown = re.findall(r'id="row-(\d+)"', page)
+        assert len(shown) == bulk.size
+        assert ("Undo all" in page) is undoes
+        assert len(re.findall(r'id="row-', client.get(f"/bulk/{bulk.ref}?after={shown[0]}").text)) == len(shown) - 1
+    assert f'<a href="/bulk/{bulk.ref}">' in client.get("/bulk").text
+    assert [client.get(f"/bulk/{ref}").status_code for ref in ("99", "x")] == [404, 404]

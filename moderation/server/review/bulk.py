@@ -16,7 +16,7 @@ from moderation.queue import Filter
 from moderation.queue.bulk import MOST
 from moderation.server.review import charts
 from moderation.server.review.choice import Choice
-from moderation.server.review.room import Door, Room, Visit
+from moderation.server.review.room import Door, Room, Visit, whole
 from moderation.server.review.work import filters, ruling, somebody_else
 
 BARS = 20
@@ -28,6 +28,7 @@ def routes(room: Room) -> list[BaseRoute]:
         Route("/bulk", Door(room, bulk), methods=["GET"]),
         Route("/bulk/preview", Door(room, preview), methods=["GET"]),
         Route("/bulk", Door(room, act), methods=["POST"]),
+        Route("/bulk/{ref}", Door(room, one), methods=["GET"]),
         Route("/bulk/{ref}/undo", Door(room, undo), methods=["POST"]),
     ]
 
@@ -145,6 +146,19 @@ def unpacked(text: str) -> dict[int, int]:
             raise InputError(f"seen: expected the comments that the page showed, at most {MOST:,}")
         seen |= dict.fromkeys(range(first, (last or first) + 1), version or 1)
     return seen
+
+
+def one(visit: Visit) -> Response:
+    """Show one bulk act and the comments that it took in."""
+    ref = visit.number("ref")
+    after = whole(visit.request.query_params.get("after") or "0") or 0
+    return visit.render(
+        "bulk_act.html",
+        act=visit.store.bulks.get(ref),
+        page=visit.store.bulks.page(ref, visit.name, after=after),
+        now=visit.store.database.now(),
+        blur=visit.user.preferences.blur,
+    )
 
 
 def undo(visit: Visit) -> Response:

@@ -237,7 +237,7 @@ def test_a_list_is_walked_by_key(site: Site, enter: Enter) -> None:
     for key, place in (("j", 0), ("j", 1), ("n", 2), ("k", 1), ("p", 0)):
         page.keyboard.press(key)
         expect(texts.nth(place)).to_be_focused()
-    page.locator(".reveal").nth(1).focus()
+    page.locator(".row .reveal").nth(1).focus()
     page.keyboard.press("j")
     expect(texts.nth(2)).to_be_focused()
 

@@ -251,6 +251,29 @@ def test_earlier_acts_say_what_they_took_in(client: httpx.Client, empty: Site) -
     assert "words <bdi>(erased)</bdi> · author <bdi>(erased)</bdi>" in page and "CLOWN" not in page
 
 
+@pytest.mark.parametrize("script", [True, False])
+@pytest.mark.parametrize("path", [ALL, "/?label=abuse"])
+def test_all_texts_of_a_list_are_shown_at_once(empty: Site, enter: Enter, path: str, script: bool) -> None:
+    furnish(empty)
+    page = enter(empty, java_script_enabled=script)
+    page.goto(path)
+    texts = page.locator(".row-text")
+
+    def blurred() -> list[bool]:
+        filters = [text.evaluate("it => getComputedStyle(it).filter") for text in texts.all()]
+        return [one != "none" for one in filters]
+
+    assert blurred() == [True] * 4
+    page.click("text=Show all")
+    assert blurred() == [False] * 4
+    if script:
+        texts.nth(1).focus()
+        page.keyboard.press("b")
+        assert blurred() == [False, True, False, False]
+    page.click("text=Blur all")
+    assert blurred() == [True] * 4
+
+
 def test_an_act_leads_to_its_comments(client: httpx.Client, empty: Site) -> None:
     furnish(empty)
     everybody = Filter(low=0.0, high=1.0)

@@ -75,7 +75,7 @@ KEYS = (
     Key("u", "Undo this decision, or your last one"),
     Key("j", "Next comment, without a decision (also n)"),
     Key("k", "Previous comment (also p)"),
-    Key("b", "Show or blur the text"),
+    Key("b", "Show or blur the text; in a list, of the one that j or k went to"),
     Key("l", "Highlight the words of the next label"),
     Key("/", "Filter"),
     Key("?", "This help"),

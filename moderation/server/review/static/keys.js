@@ -19,10 +19,18 @@
 
   function reveal() {
     const card = find(".card"), box = find(".reveal", document.activeElement.closest(".row") || card || document.createElement("p"));
-    if (!box) return card || !find(".veiled") ? undefined : toast("Go to a comment with j or k, then press b: only its text is shown.");
+    if (!box) return card || !find(".veiled") ? undefined : toast(`Go to a comment with j or k, then press b: only its text is shown.${every()}`);
     box.checked = !box.checked;
     return say(box.checked ? "The text is shown." : "The text is blurred.");
   }
+
+  const every = () => (find(".reveal-all") ? " Show all, above the list, shows all texts." : "");
+
+  document.addEventListener("change", ({ target }) => {
+    if (!target.matches(".reveal-all")) return;
+    for (const box of all(".row .reveal", target.parentElement)) box.checked = target.checked;
+    say(target.checked ? "All texts are shown." : "The texts are blurred.");
+  });
 
   function filter() {
     const filters = find("#filters");

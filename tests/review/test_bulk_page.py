@@ -163,9 +163,36 @@ def test_undo_in_work_leads_to_the_bulk_act(empty: Site, enter: Enter) -> None:
     page.wait_for_url("**/bulk?made=*")
     expect(page.locator(".flash")).to_contain_text("3 comments were rejected")
     assert len(rejected(empty)) == 3
+    read(page)
+    page.keyboard.press("u")
+    expect(page.locator("#sure")).to_have_text("Press u again to undo all 3")
+    read(page)
     page.keyboard.press("u")
     expect(page.locator(".flash")).to_contain_text("is undone: its 3 comments wait again")
     assert not rejected(empty)
+
+
+def test_a_press_too_many_undoes_no_bulk_act(empty: Site, enter: Enter) -> None:
+    furnish(empty)
+    bulk = empty.store.bulks.act("ada", Filter(low=0.0, high=1.0, site="gazette"), Ruling("approve"))
+    page = enter(empty)
+    page.add_init_script("document.addEventListener('readystatechange', () => setTimeout(() => press(3)))")
+    page.add_init_script(
+        "window.press = (n) => { for (; n; n--) document.body.dispatchEvent("
+        "new KeyboardEvent('keydown', { key: 'u', bubbles: true })); }"
+    )
+    page.goto(f"/bulk?made={bulk.ref}")  # pressed while the page loads
+    expect(page.locator("#sure")).to_be_hidden()
+    read(page)
+    page.evaluate("press(3)")  # the second one before the sentence was seen
+    expect(page.locator("#sure")).to_have_text("Press u again to undo all 3")
+    page.wait_for_timeout(8_500)
+    expect(page.locator("#sure")).to_be_hidden()
+    page.keyboard.press("u")
+    expect(page.locator("#sure")).to_be_visible()
+    assert empty.store.bulks.get(bulk.ref).undone is None
+    page.click(".flash button:has-text('Undo all 3')")
+    expect(page.locator(".flash")).to_contain_text("is undone")
 
 
 @pytest.mark.parametrize("script", [True, False])

@@ -72,7 +72,7 @@ KEYS = (
     Key("r", "Reject: then press the reason's key"),
     Key("e", "Escalate to a senior, with a note"),
     Key("s", "Skip for this shift"),
-    Key("u", "Undo this decision, or your last one"),
+    Key("u", "Undo this decision, or your last one; twice for one in bulk"),
     Key("j", "Next comment, without a decision (also n)"),
     Key("k", "Previous comment (also p)"),
     Key("b", "Show or blur the text; in a list, of the one that j or k went to"),

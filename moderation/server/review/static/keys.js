@@ -32,6 +32,23 @@
     say(target.checked ? "All texts are shown." : "The texts are blurred.");
   });
 
+  // A whole bulk act is undone by a second press: a press too many in Work leads to its page, and is not meant for it.
+  const SOON = 250, SURE = 8000; // milliseconds before a press counts, and in which the second one does
+  let seenAt = Infinity;
+  requestAnimationFrame(() => { seenAt = performance.now(); });
+
+  function undo(event) {
+    const whole = find("form[data-whole]"), sure = find("#sure");
+    if (!whole) return undoLast();
+    if (event.timeStamp - seenAt < SOON) return undefined;
+    if (!sure.hidden) return undoLast();
+    sure.textContent = `Press u again to undo ${whole.dataset.whole}`;
+    sure.hidden = false;
+    seenAt = performance.now();
+    setTimeout(() => { sure.hidden = true; }, SURE);
+    return undefined;
+  }
+
   function filter() {
     const filters = find("#filters");
     if (!filters) return;
@@ -63,7 +80,7 @@
     r: () => menu("reject"),
     e: () => menu("escalate"),
     s: (event) => press("skip", event),
-    u: undoLast,
+    u: undo,
     j: () => step(1),
     n: () => step(1),
     k: () => step(-1),

@@ -74,7 +74,7 @@ class TrainSettings:
     """Which n-grams to look at."""
     min_rows_words: int = 8
     """In how many texts a word n-gram must stand."""
-    min_rows_chars: int = 20
+    min_rows_chars: int = 19
     """In how many texts a character n-gram must stand."""
     fit: FitSettings = field(default_factory=FitSettings)
     """How the heads are fitted that public corpora teach well."""

@@ -15,12 +15,18 @@ from tests.conftest import ROOT
 # The floors of `moderation`, lowest first. A file imports only from floors below its own, or from its own where the
 # file or room stands further left. A room (a package named with a star) is ordered inside by having no circles.
 FLOORS = [
-    ["moderation.errors", "moderation.markup", "moderation.text", "moderation.comment", "moderation.kernel"],
+    [
+        "moderation.errors",
+        "moderation.markup",
+        "moderation.seen",
+        "moderation.text",
+        "moderation.comment",
+        "moderation.kernel",
+    ],
     ["moderation.features", "moderation.index", "moderation.emphasis"],
     ["moderation.bundle", "moderation.formats.*", "moderation.passport", "moderation.queue.*"],
     ["moderation.paths", "moderation.explain", "moderation.scorer", "moderation.policy"],
     [
-        "moderation.seen",
         "moderation.batch",
         "moderation.archive",
         "moderation.output",

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from moderation.comment import Span, Verdict
 from moderation.errors import InputError
 from moderation.queue.database import Database
+from moderation.queue.folding import fold_seen
 from moderation.queue.names import LONGEST_SITE, too_long
 from moderation.queue.outcome import add_to_tallies, lock, settle, tallied
 from moderation.queue.schema import articles, comments, scores, versions
@@ -40,6 +41,8 @@ class _Ready:
     one: Incoming
     row: dict[str, Any]
     """Its row in `comments`, but for when it came in and its article's number."""
+    folded: str
+    """Its text for searching."""
     words: Sequence[Span] | None = None
     """What the page is to explain; None while it would have to be worked out."""
 
@@ -96,7 +99,12 @@ class Arrivals:
 
     def _ready(self, chunk: Sequence[Incoming], site: str, intake: Intake) -> list[_Ready]:
         """Draw, and explain what people will look at as things stand."""
-        ready = [_Ready(one, _row(one, site, intake), None if callable(one.spans) else one.spans) for one in chunk]
+        ready = [
+            _Ready(
+                one, _row(one, site, intake), fold_seen(one.comment.text), None if callable(one.spans) else one.spans
+            )
+            for one in chunk
+        ]
         with self._database.read() as connection:
             self._check(connection, chunk, site)
             names = comments.c.name.in_([one.name for one in ready])
@@ -326,6 +334,7 @@ def _version(ref: int, number: int, ready: _Ready, database: Database) -> dict[s
         "probabilities": dict(one.score.probabilities),
         "spans": spans,
         "truncated": one.score.truncated,
+        "folded": ready.folded,
     }
 
 

@@ -25,7 +25,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from moderation.errors import InputError, MissingExtra, StoreError, StoreForeign, StoreFull, StoreUnavailable
 from moderation.queue.checkpoints import Checkpoints
-from moderation.queue.words import holds
 
 BUSY_SECONDS = 10
 """How long a SQLite transaction waits for the one before it."""
@@ -241,7 +240,6 @@ def _engine(where: Path | str) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    connection.create_function("holds", 2, holds, deterministic=True)
     connection.isolation_level = None  # SQLAlchemy begins transactions, not the driver (see _begin_sqlite)
     for pragma in (
         f"busy_timeout = {BUSY_SECONDS * 1000}",

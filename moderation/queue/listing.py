@@ -25,6 +25,7 @@ from moderation.queue.rows import (
     SAMPLED,
     SECOND,
     SINGLY,
+    VERSION,
     WAITING,
     comment_of,
     counted,
@@ -101,7 +102,7 @@ class Listing:
         with self._database.read() as connection:
             rows = connection.execute(query.limit(limit + 1)).all()
         now = self._database.now()
-        found = tuple(entry(row, now, self.SHORT) for row in rows[:limit])
+        found = tuple(entry(row, now, self.SHORT, chosen.terms) for row in rows[:limit])
         more = len(rows) > limit
         return Page(found, _mark(getattr(rows[limit - 1], first.name), rows[limit - 1].id) if more else None)
 
@@ -131,7 +132,7 @@ class Listing:
         """Return all texts that a comment has had, oldest first."""
         with self._database.read() as connection:
             name = _one(connection, ref).name
-            rows = connection.execute(select(versions).where(versions.c.comment_id == ref).order_by(versions.c.number))
+            rows = connection.execute(select(*VERSION).where(versions.c.comment_id == ref).order_by(versions.c.number))
             return [version_of(row, name) for row in rows]
 
     def thread(self, ref: int, *, limit: int = THREAD) -> list[Entry]:
@@ -358,7 +359,7 @@ _OWN = (
     .where(SECOND, comments.c.first_by == bindparam("user"))
     .group_by(comments.c.site)
 )
-_VERSION = select(versions).where(versions.c.comment_id == bindparam("ref"), versions.c.number == bindparam("number"))
+_VERSION = select(*VERSION).where(versions.c.comment_id == bindparam("ref"), versions.c.number == bindparam("number"))
 
 
 def _one(connection: Connection, ref: int) -> Row[Any]:

@@ -148,7 +148,7 @@ class Retention:
         # Words that a bulk act looked for may be the erased comment's own.
         acts = select(decisions.c.bulk_id).where(decisions.c.comment_id.in_(refs), decisions.c.bulk_id.is_not(None))
         _blank_filters(connection, bulks.c.id.in_(acts), names=("words",))
-        connection.execute(update(versions).where(versions.c.comment_id.in_(refs)).values(text="", spans={}))
+        connection.execute(update(versions).where(versions.c.comment_id.in_(refs)).values(text="", folded="", spans={}))
         words = (decisions.c.note, decisions.c.facts, decisions.c.law)
         written = or_(*(column.is_not(None) for column in words))
         blank = dict.fromkeys(column.name for column in words)

@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, literal_column, or_, select
 
 from moderation.comment import MAX_REASONS, Article, Comment, Decision, Score, Span, Verdict
-from moderation.errors import NotFound
+from moderation.errors import InputError, NotFound
 from moderation.markup import beginning
+from moderation.queue.folding import around
 from moderation.queue.schema import (
     appeals,
     articles,
@@ -25,6 +26,7 @@ from moderation.queue.schema import (
 )
 from moderation.queue.values import Entry, Filter, Order, Past, Version
 from moderation.queue.words import Holds
+from moderation.seen import seen
 
 WAITING: ColumnElement[bool] = literal_column("comments.waiting > 0")
 """Written out, so that a database sees that the partial indexes hold what is asked for."""
@@ -64,7 +66,10 @@ _PRESENT = versions.alias("present")
 
 
 def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
-    """Return the conditions of a filter, and whether they need a join with `scores`."""
+    """Return the conditions of a filter, and whether they need a join with `scores`.
+
+    Raises `InputError` for words that hold nothing to look for.
+    """
     where: list[ColumnElement[bool]] = []
     if chosen.state == "waiting":
         where.append(WAITING)
@@ -77,7 +82,7 @@ def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
     if chosen.author is not None:
         where.append(comments.c.author == chosen.author)
     if chosen.words is not None:
-        where.append(_holds(chosen.words))
+        where.append(_holds(chosen.terms))
     if chosen.label is None:
         return where + in_range(comments.c.score, chosen), False
     where.append(scores.c.label == chosen.label)
@@ -88,10 +93,12 @@ def wanted(chosen: Filter) -> tuple[list[ColumnElement[bool]], bool]:
     return where + in_range(scores.c.score, chosen), True
 
 
-def _holds(words: str) -> ColumnElement[bool]:
-    """Return whether a comment's present text holds `words`, in capitals or not."""
+def _holds(terms: Sequence[str]) -> ColumnElement[bool]:
+    """Return whether a comment's present text holds all of some folded words; raise `InputError` for none."""
+    if not terms:
+        raise InputError("words: expected something to look for, got only quotation marks or what nobody sees")
     own = _PRESENT.c.comment_id == comments.c.id, _PRESENT.c.number == comments.c.version
-    return exists().where(*own, Holds(_PRESENT.c.text, words)).correlate(comments)
+    return exists().where(*own, *(Holds(_PRESENT.c.folded, term) for term in terms)).correlate(comments)
 
 
 def in_range(score: Any, chosen: Filter) -> list[ColumnElement[bool]]:
@@ -176,8 +183,8 @@ def comment_of(row: Row[Any], longest: int | None = None) -> Comment:
     )  # fmt: skip
 
 
-def entry(row: Row[Any], now: datetime, longest: int) -> Entry:
-    """Return the line of a list for a row of `entries`."""
+def entry(row: Row[Any], now: datetime, longest: int, terms: Sequence[str] = ()) -> Entry:
+    """Return the line of a list for a row of `entries`; `terms` are the folded words that were looked for."""
     held = row.claimed_until is not None and row.claimed_until > now
     return Entry(
         ref=row.id,
@@ -192,7 +199,12 @@ def entry(row: Row[Any], now: datetime, longest: int) -> Entry:
         article_ref=row.article_id,
         claimed_by=row.claimer if held else None,
         language=row.language,
+        around=around(seen(row.text), terms, longest) if terms else None,
     )
+
+
+VERSION = tuple(column for column in versions.c if column is not versions.c.folded)
+"""The columns that `version_of` reads."""
 
 
 def version_of(row: Row[Any], name: str) -> Version:

@@ -151,6 +151,8 @@ versions = Table(
     Column("probabilities", Json, nullable=False),
     Column("spans", Json, nullable=False),
     Column("truncated", Boolean, nullable=False, server_default=text("false")),
+    # What readers see of the text, folded, which is searched for words
+    Column("folded", Words, nullable=False, server_default=text("''")),
 )
 
 scores = Table(

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from moderation.comment import Act, Automation, Comment, Decision, Score, Span, Verdict
 from moderation.errors import InputError
+from moderation.queue.folding import terms
 from moderation.queue.outcome import STATES, State
 
 Order = Literal["severity", "oldest", "newest", "uncertainty"]
@@ -107,7 +108,8 @@ class Filter:
     author: str | None = None
     """Name of the author, exactly."""
     words: str | None = None
-    """What the present text holds, as it is written but for capitals; at most `LONGEST_WORDS` characters."""
+    """What readers see in the present text: all of these words, and phrases in quotation marks as they stand, also
+    inside longer words, in capitals or not; at most `LONGEST_WORDS` characters."""
 
     def __post_init__(self) -> None:
         allowed = (*STATES, "waiting", None)
@@ -119,6 +121,11 @@ class Filter:
                 raise InputError(f"{name}: expected a probability from 0 to 1, got {value}")
         if self.words is not None and not 0 < len(self.words) <= LONGEST_WORDS:
             raise InputError(f"words: expected 1 to {LONGEST_WORDS} characters, got {len(self.words)}")
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The words and phrases that are looked for, folded (`moderation.queue.folding`)."""
+        return terms(self.words or "")
 
     def to_json(self) -> dict[str, Any]:
         """Return the conditions that are set."""
@@ -228,6 +235,8 @@ class Entry:
     """Moderator who has it before them."""
     language: str | None = None
     """BCP 47 code, where known."""
+    around: str | None = None
+    """What readers see around the first of the words that were looked for, where it lies beyond the beginning."""
 
 
 @dataclass(frozen=True, slots=True)

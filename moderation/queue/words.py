@@ -1,4 +1,4 @@
-"""Searching texts for words, alike on both databases."""
+"""Asking a database whether a text holds something, alike on both."""
 
 from __future__ import annotations
 
@@ -10,27 +10,20 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class Holds(FunctionElement[bool]):
-    """``Holds(text, words)``: whether a text holds words as they are written, but for capitals.
+    """``Holds(text, part)``: whether a text holds another, sign by sign.
 
-    No index helps: the texts that the other conditions leave are read. SQLite's own ``lower`` knows the letters of
-    English alone, so there `holds` does it; PostgreSQL's knows those of the database's locale.
+    No index helps: the texts that the other conditions leave are read.
     """
 
     type = Boolean()
     inherit_cache = True
 
 
-def holds(text: str | None, words: str) -> bool:
-    """Do what `Holds` says; SQLite calls it."""
-    return words.casefold() in (text or "").casefold()
-
-
 @compiles(Holds, "sqlite")
 def _sqlite(element: Holds, compiler: Any, **how: Any) -> str:
-    return f"holds({compiler.process(element.clauses, **how)})"
+    return f"(instr({compiler.process(element.clauses, **how)}) > 0)"
 
 
 @compiles(Holds, "postgresql")
 def _postgresql(element: Holds, compiler: Any, **how: Any) -> str:
-    text, words = (compiler.process(one, **how) for one in element.clauses)
-    return f"(strpos(lower({text}), lower({words})) > 0)"
+    return f"(strpos({compiler.process(element.clauses, **how)}) > 0)"

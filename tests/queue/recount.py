@@ -7,13 +7,16 @@ from collections import Counter
 from sqlalchemy import select
 
 from moderation.queue import Store
+from moderation.queue.folding import fold_seen
 from moderation.queue.outcome import active, place_of, standing
-from moderation.queue.schema import comments, scores, tallies
+from moderation.queue.schema import comments, scores, tallies, versions
 
 
 def check(store: Store) -> None:
-    """States follow from decisions, scores and tallies from states."""
+    """States follow from decisions, scores and tallies from states, folded texts from texts."""
     with store.database.read() as connection:
+        for row in connection.execute(select(versions.c.text, versions.c.folded)):
+            assert row.folded == fold_seen(row.text)
         rows = connection.execute(select(comments)).all()
         made = active(connection, [row.id for row in rows])
         marked: dict[int, set[str]] = {}

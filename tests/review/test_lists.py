@@ -117,10 +117,12 @@ def test_a_text_is_searched_from_the_filter(client: httpx.Client, empty: Site) -
     for n, text in enumerate(("You stupid, lying pig.", "You stupid <b>Gold</b> seller & idiot.")):
         empty.put(Comment(f"c{n}", text))
     sign_in(client, "ada")
-    page = client.get("/", params={"words": "GOLD</b>"}).text
+    page = client.get("/", params={"words": "seller GOLD"}).text
     assert len(rows(page)) == 1 and "seller" in page and "pig" not in page
-    assert 'name="words"' in page and 'value="GOLD&lt;/b&gt;"' in page
-    assert 'href="/work?words=GOLD%3C%2Fb%3E' in page
+    assert 'name="words"' in page and 'value="seller GOLD"' in page
+    assert 'href="/work?words=seller+GOLD' in page
+    assert "No comment fits" in client.get("/", params={"words": '"seller gold"'}).text  # a phrase
+    assert "No comment fits" in client.get("/", params={"words": "b"}).text  # markup is not read
     assert "Words: GOLD&lt;/b&gt;" in client.get("/work", params={"words": "GOLD</b>"}).text
     refused = client.get("/", params={"words": "x" * 201})
     assert refused.status_code == 400 and "1 to 200 characters" in refused.text

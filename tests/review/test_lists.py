@@ -124,5 +124,22 @@ def test_a_text_is_searched_from_the_filter(client: httpx.Client, empty: Site) -
     assert "No comment fits" in client.get("/", params={"words": '"seller gold"'}).text  # a phrase
     assert "No comment fits" in client.get("/", params={"words": "b"}).text  # markup is not read
     assert "Words: GOLD&lt;/b&gt;" in client.get("/work", params={"words": "GOLD</b>"}).text
-    refused = client.get("/", params={"words": "x" * 201})
-    assert refused.status_code == 400 and "1 to 200 characters" in refused.text
+    page = client.get("/", params={"words": 'IDIOT& "gold s'}).text
+    assert "No comment fits" in page and 'name="words" value="IDIOT&amp; &#34;gold s"' in page
+    page = client.get("/", params={"words": 'IDIOT & "gold s'}).text
+    assert len(rows(page)) == 1 and "pig" not in page
+    assert 'href="/work?words=IDIOT+%26+%22gold+s' in page
+    assert "Words: IDIOT &amp; &#34;gold s" in client.get("/work", params={"words": 'IDIOT & "gold s'}).text
+    for wrong, why in (("x" * 201, "1 to 200 characters"), ('"\u200b"', "expected something to look for")):
+        for path in ("/", "/work", "/bulk"):
+            refused = client.get(path, params={"words": wrong})
+            assert refused.status_code == 400 and why in refused.text
+
+
+def test_fields_for_words_say_how_they_are_taken(client: httpx.Client, site: Site) -> None:
+    sign_in(client, "ada")
+    for path in ("/", "/work", "/bulk"):
+        page = client.get(path).text
+        [(field, described)] = re.findall(r'<input id="(.-words)"[^>]* aria-describedby="([^"]+)"', page)
+        assert f'<label for="{field}">Words in the text</label>' in page
+        assert f'id="{described}">: all of them; "in quotes" as they stand<' in page

@@ -67,7 +67,7 @@ class Bulks:
             rejected, decided = self._earlier(connection, chosen)
         return Preview(
             count=count,
-            sample=tuple(entry(row, now, Listing.SHORT) for row in shown),
+            sample=tuple(entry(row, now, Listing.SHORT, chosen.terms) for row in shown),
             mean=mean,
             rejected=rejected,
             decided=decided,

@@ -136,6 +136,47 @@ def test_a_text_is_searched_from_the_filter(client: httpx.Client, empty: Site) -
             assert refused.status_code == 400 and why in refused.text
 
 
+def test_a_list_shows_what_was_looked_for(client: httpx.Client, empty: Site) -> None:
+    far = "You stupid, lying pig. " + "So it is. " * 60 + "Buy <i>Gold</i> &amp; <b>sil</b>ver " + "and so on. " * 100
+    for n, text in enumerate(("You stupid Gold seller, silver pig.", far)):
+        empty.put(Comment(f"c{n}", text), intake=ALL)
+    sign_in(client, "ada")
+    for path, more in (("/", {}), ("/bulk", {"low": "0"})):
+        found = [words(row) for row in rows(client.get(path, params={"words": "silver gold", **more}).text)]
+        assert len(found) == 2
+    near, distant = sorted(rows(client.get("/", params={"words": "silver gold"}).text), key=len)
+    assert 'You stupid <mark class="hit">Gold</mark> seller, <mark class="hit">silver</mark> pig.' in near
+    text = unescape(distant.split('dir="auto">')[1])
+    assert text.startswith("… ") and "stupid" not in text
+    assert 'Buy <mark class="hit">Gold</mark> & <mark class="hit">silver</mark> and so on.' in text
+    assert "mark" not in client.get("/").text.split("<ol")[1]
+
+
+def test_a_comment_that_was_looked_for_shows_it_marked(client: httpx.Client, empty: Site) -> None:
+    empty.put(Comment("c", "You stupid Gold seller, lying pig. " + "And so it goes. " * 200 + "Silver."), intake=ALL)
+    sign_in(client, "ada")
+    for path in ("/work?words=silver", "/comments/1?back=%2F%3Fwords%3Dsilver"):
+        page = client.get(path).text
+        assert '<details class="more" open>' in page and '<mark class="hit">Silver</mark>' in page
+    page = client.get("/work?words=stupid").text
+    assert '<details class="more">' in page
+    assert re.search(r'<mark data-w="[^"]*"[^>]*><mark class="hit">stupid</mark></mark>', page)
+    assert 'class="hit"' not in client.get("/work").text
+    [card] = client.get("/work/cards", params={"words": "seller"}).json()["cards"]
+    assert '<mark class="hit">seller</mark>' in card["html"]
+
+
+def test_a_hit_beyond_what_a_card_carries_is_told(client: httpx.Client, empty: Site) -> None:
+    empty.put(Comment("c", "You stupid, lying pig. " + "And so it goes. " * 1500 + "Silver."), intake=ALL)
+    sign_in(client, "ada")
+    page = client.get("/work?words=silver").text
+    assert '<details class="more" open>' in page and "there, too, stands what you looked for" in page
+    assert 'class="hit"' not in page
+    [link] = re.findall(r'<a href="([^"]+)">Show all', page)
+    assert '<mark class="hit">Silver</mark>' in client.get(unescape(link)).text
+    assert "what you looked for" not in client.get("/work?words=stupid").text
+
+
 def test_fields_for_words_say_how_they_are_taken(client: httpx.Client, site: Site) -> None:
     sign_in(client, "ada")
     for path in ("/", "/work", "/bulk"):
@@ -143,3 +184,15 @@ def test_fields_for_words_say_how_they_are_taken(client: httpx.Client, site: Sit
         [(field, described)] = re.findall(r'<input id="(.-words)"[^>]* aria-describedby="([^"]+)"', page)
         assert f'<label for="{field}">Words in the text</label>' in page
         assert f'id="{described}">: all of them; "in quotes" as they stand<' in page
+
+
+def test_another_label_leaves_what_was_looked_for_marked(empty: Site, enter: Enter) -> None:
+    empty.put(Comment("c", "You stupid, lying pig, burn it down."))
+    page = enter(empty)
+    page.goto("/work?words=pig")
+    page.keyboard.press("l")
+    expect(page.locator("[data-show][aria-current]")).to_have_attribute("data-show", "incitement")
+    expect(page.locator(".text mark.hit")).to_have_text("pig")
+    lines = "mark => [getComputedStyle(mark).borderTopStyle, getComputedStyle(mark).borderBottomStyle]"
+    assert page.locator(".text mark.hit").evaluate(lines) == ["solid", "solid"]
+    assert page.locator(".text mark[class^=w]").first.evaluate(lines)[0] == "none"

@@ -117,6 +117,25 @@ def test_pieces_are_the_text(text: str, places: list[tuple[int, int, float]], cu
     assert whole == reading.text[:cut] + reading.text[cut:]
 
 
+@given(
+    st.text(st.sampled_from("abß ü\u0301\u00ad<>&"), max_size=30),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8), st.sampled_from([-1.0, 0.1, 2.0])), max_size=5),
+    st.text(st.sampled_from('abßü "'), max_size=5),
+    st.integers(0, 30),
+)
+def test_pieces_hold_every_hit_and_nothing_else(
+    text: str, places: list[tuple[int, int, float]], sought: str, cut: int
+) -> None:
+    reading = Reading(text, [Span(start, start + size, "abuse", weight) for start, size, weight in places], sought)
+    pieces = [*reading.pieces(0, cut), *reading.pieces(cut)]
+    assert all("".join(part for part, _ in piece.parts) == piece.text for piece in pieces)
+    shown = "".join(("x" if hit else ".") * len(part) for piece in pieces for part, hit in piece.parts)
+    expected = ["."] * len(reading.text)
+    for first, last in reading.hits:
+        expected[first:last] = "x" * (last - first)
+    assert shown == "".join(expected)
+
+
 def test_the_words_that_speak_for_a_label_are_those_that_add_most(empty: Site) -> None:
     """In a long comment that repeats itself, each of its words says little where it stands."""
     text = "\n\n".join(f"You stupid liar number {n}, what a pathetic idiot." for n in range(200))

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from moderation.errors import ClaimTaken, NotFound
 from moderation.queue import Item
 from moderation.queue.listing import THREAD
+from moderation.queue.values import LONGEST_WORDS
 from moderation.server.review.choice import Choice
 from moderation.server.review.room import Door, Room, Visit, own_path, paged, whole
 from moderation.server.review.work import card, done, filters
@@ -55,7 +56,7 @@ def comment(visit: Visit) -> Response:
     here = f"/comments/{ref}" + (f"?{urlencode({'back': came}, errors='replace')}" if came else "")
     return visit.render(
         "comment.html",
-        card=card(visit, item, back=here),
+        card=card(visit, item, back=here, sought=_sought(visit, came)),
         came=came,
         taken=taken,
         versions=visit.store.listing.versions(ref),
@@ -74,6 +75,12 @@ def _came(visit: Visit) -> str | None:
         given = dict(parse_qsl(before.query)).get("back")
     came = own_path(given)
     return came if came and visit.room.is_page(came) else None
+
+
+def _sought(visit: Visit, came: str | None) -> str:
+    """Return the words with which a comment was found, as its own address or that of the list says."""
+    listed = dict(parse_qsl(urlsplit(came or "").query)).get("words", "")
+    return (visit.request.query_params.get("words") or listed)[:LONGEST_WORDS]
 
 
 def _opened(visit: Visit, ref: int) -> tuple[Item, str | None]:

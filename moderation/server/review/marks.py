@@ -1,8 +1,9 @@
-"""A comment's text in pieces, so that the words that drove a score can be marked in it."""
+"""A comment's text in pieces, so that words can be marked in it: those that drove a score, and those looked for."""
 
 from __future__ import annotations
 
 import string
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from moderation.comment import Span
 from moderation.emphasis import emphasis, sentences
+from moderation.queue.folding import hits, terms
 from moderation.seen import Seen
 
 FOLD = 1_600
@@ -23,6 +25,9 @@ FAINTEST = 0.2
 """Share of the emphasis of a label's foremost word below which a word is not marked."""
 
 STEPS = 4
+
+Parts = tuple[tuple[str, bool], ...]
+"""Stretches of a text, and whether each is a hit of a search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Piece:
     """The words as written."""
     weights: tuple[Weight, ...] = ()
     """Its weights; empty when it is not marked."""
+    parts: Parts = ()
+    """The words once more, with what was looked for."""
 
     @property
     def data(self) -> str:
@@ -63,13 +70,16 @@ class Reading:
     ----------
     source : the text as it came
     spans : weights of its words, at their places in it
+    sought : words and phrases that were looked for, as a filter has them
     """
 
-    def __init__(self, source: str, spans: Sequence[Span]) -> None:
+    def __init__(self, source: str, spans: Sequence[Span], sought: str = "") -> None:
         self._seen = Seen(source)
         self.text = self._seen.text
         self.source = None if self._seen.as_it_came else source
         """The text as it came, where its readers see something else."""
+        self.hits = hits(self.text, terms(sought))
+        """Where what was looked for stands in the text."""
         self._words = [(*self._seen.place(span.start, span.end), span, share) for span, share in _shares(source, spans)]
 
     def pieces(self, start: int = 0, end: int | None = None) -> list[Piece]:
@@ -86,12 +96,15 @@ class Reading:
             if first < at:  # overlaps what is marked already
                 continue
             if first > at:
-                out.append(Piece(self.text[at:first]))
-            out.append(Piece(self.text[first:last], tuple(weights)))
+                out.append(self._piece(at, first))
+            out.append(self._piece(first, last, tuple(weights)))
             at = last
         if at < end:
-            out.append(Piece(self.text[at:end]))
+            out.append(self._piece(at, end))
         return out
+
+    def _piece(self, first: int, last: int, weights: tuple[Weight, ...] = ()) -> Piece:
+        return Piece(self.text[first:last], weights, _parts(self.text, self.hits, first, last))
 
     def drivers(self, label: str, most: int = 6) -> list[tuple[str, float]]:
         """Return the words that drive a label most, heaviest first, each once with its weights added up."""
@@ -104,6 +117,26 @@ class Reading:
                 rank[word] += share
         towards = sorted((-rank[word], word) for word, weight in total.items() if weight > 0 and _word(word))[:most]
         return sorted(((word, total[word]) for _, word in towards), key=lambda one: (-one[1], one[0]))
+
+
+def sought(text: str, words: str) -> Parts:
+    """Return a text as its readers see it in stretches, with those that a filter's words look for."""
+    return _parts(text, hits(text, terms(words)), 0, len(text))
+
+
+def _parts(text: str, places: Sequence[tuple[int, int]], start: int, end: int) -> Parts:
+    """Return text[start:end] in stretches; `places` are those of the hits, in their order."""
+    out: list[tuple[str, bool]] = []
+    at = start
+    for first, last in places[bisect_right(places, start, key=lambda place: place[1]) :]:
+        if first >= end:
+            break
+        first, last = max(first, start), min(last, end)
+        if first > at:
+            out.append((text[at:first], False))
+        out.append((text[first:last], True))
+        at = last
+    return (*out, (text[at:end], False)) if at < end else tuple(out)
 
 
 def _shares(text: str, spans: Sequence[Span]) -> Iterator[tuple[Span, float]]:

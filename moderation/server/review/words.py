@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from moderation.markup import plain
 from moderation.queue import Past, Session
 from moderation.seen import seen
+from moderation.server.review.marks import sought
 
 LABELS = {
     "incitement": "Incites violence",
@@ -224,6 +225,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "hidden": hidden,
     "seen": seen,
+    "sought": sought,
     "headline": headline,
     "plural": plural,
     "web": web,

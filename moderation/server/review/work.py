@@ -210,11 +210,21 @@ def exposure(visit: Visit) -> tuple[int, int]:
 
 
 def card(
-    visit: Visit, item: Item, choice: Choice | None = None, *, back: str | None = None, acts: bool = True
+    visit: Visit,
+    item: Item,
+    choice: Choice | None = None,
+    *,
+    back: str | None = None,
+    acts: bool = True,
+    sought: str = "",
 ) -> dict[str, Any]:
-    """Return everything that the template of one comment needs; `acts` False leaves the buttons out."""
+    """Return everything that the template of one comment needs.
+
+    `acts` False leaves the buttons out; `sought` are the words with which it was found, by default those of `choice`.
+    """
     version, asked = item.version, visit.request.query_params.get("show")
-    reading = marks.Reading(version.text, () if item.blind else version.spans)
+    sought = sought or (choice.filter.words if choice else None) or ""
+    reading = marks.Reading(version.text, () if item.blind else version.spans, sought)
     probabilities = version.score.probabilities
     policy = visit.room.policy
     thresholds = policy.thresholds
@@ -237,6 +247,9 @@ def card(
         "text": reading.text,
         "head": reading.pieces(0, fold),
         "rest": reading.pieces(fold, cut),
+        "sought": sought,
+        "unfolded": any(last > fold for _, last in reading.hits),
+        "beyond": any(last > cut for _, last in reading.hits),
         "cut": len(reading.text) - cut,
         "source": reading.source and reading.source[: None if whole else marks.MOST],
         "blurred": blur is not None and (item.blind or item.severity >= blur) and not item.erased,

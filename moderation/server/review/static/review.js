@@ -392,7 +392,7 @@ const review = (() => {
   // Highlights
 
   function highlight(card, label) {
-    for (const word of all("mark", card)) {
+    for (const word of all("mark[data-w]", card)) {
       const found = word.dataset.w.split(" ").map((one) => one.split(":")).find(([name]) => name === label);
       word.className = found ? `w${found[2]}` : "";
       if (found) { word.dataset.weight = found[1]; word.tabIndex = 0; } else { delete word.dataset.weight; word.removeAttribute("tabindex"); }

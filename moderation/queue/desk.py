@@ -104,19 +104,32 @@ class Desk:
         self._mix = mix
 
     def claim(
-        self, moderator: str, chosen: Filter | None = None, *, order: Order = "severity", hold: int = 1
+        self,
+        moderator: str,
+        chosen: Filter | None = None,
+        *,
+        order: Order = "severity",
+        hold: int = 1,
+        first: int | None = None,
     ) -> list[Item]:
         """Return up to `hold` comments that only this moderator has, with all that surrounds them; see `hold`."""
-        refs = self.hold(moderator, chosen, order=order, most=hold)
+        refs = self.hold(moderator, chosen, order=order, most=hold, first=first)
         return self._listing.items(refs, moderator)
 
     def hold(
-        self, moderator: str, chosen: Filter | None = None, *, order: Order = "severity", most: int = 1
+        self,
+        moderator: str,
+        chosen: Filter | None = None,
+        *,
+        order: Order = "severity",
+        most: int = 1,
+        first: int | None = None,
     ) -> list[int]:
         """Claim up to `most` comments for this moderator alone; return their numbers, first those to look at first.
 
         Those that the moderator holds already and that still fit the filter come again, with their time renewed;
-        those that do not fit are given back. No two moderators hold the same comment: on PostgreSQL locked rows are
+        those that do not fit are given back. The comment `first` comes before all, if it fits and nobody else has it:
+        so a moderator comes back to it. No two moderators hold the same comment: on PostgreSQL locked rows are
         passed over, on SQLite one transaction claims at a time.
         """
         chosen = chosen or Filter()
@@ -131,14 +144,15 @@ class Desk:
                 lock(connection, connection.scalars(_OWN, {"user": user.id}))
 
             def some(whose: str, order: Order, most: int, but: Sequence[int] = ()) -> list[int]:
-                asked = {"user": user.id, "now": now, "most": most, "but": list(but)}
+                asked = {"user": user.id, "now": now, "most": most, "but": list(but), "first": first}
                 return list(connection.scalars(_takeable(chosen, order, whose), asked)) if most else []
 
-            kept = some("mine", order, most)
+            named = some("named", order, 1) if first is not None else []
+            kept = (named + [ref for ref in some("mine", order, most) if ref not in named])[:most]
             drawn = sum(_chance() < self._mix for _ in range(most - len(kept)))
-            mixed = some("sampled", "oldest", drawn)
+            mixed = [ref for ref in some("sampled", "oldest", drawn) if ref not in named]
             got = kept + mixed
-            got += some("free", order, most - len(got), mixed)
+            got += some("free", order, most - len(got), named + mixed)
             connection.execute(_GIVE_BACK, {"user": user.id, "but": got})
             if got:
                 connection.execute(_TAKE, {"user": user.id, "refs": got, "until": now + CLAIM})
@@ -170,11 +184,11 @@ class Desk:
             connection.execute(update(comments).where(*held).values(claimed_until=self._database.now() + CLAIM))
             return list(connection.scalars(select(comments.c.id).where(*held).order_by(comments.c.id)))
 
-    def release(self, moderator: str, refs: Sequence[int] | None = None) -> int:
-        """Give back claimed comments, or all of them (None), as when signing out; return how many."""
+    def release(self, moderator: str, refs: Sequence[int] | None = None, *, but: Sequence[int] = ()) -> int:
+        """Give back claimed comments, or all of them (None), as when signing out, `but` some; return how many."""
         with self._database.write(durable=False) as connection:
             user = self._user(connection, moderator)
-            held = [comments.c.claimed_by == user.id]
+            held = [comments.c.claimed_by == user.id, comments.c.id.not_in(list(but))]
             if refs is not None:
                 held.append(comments.c.id.in_(list(refs)))
             done = connection.execute(update(comments).where(*held).values(claimed_by=None, claimed_until=None))
@@ -413,17 +427,19 @@ def _takeable(chosen: Filter, order: Order, whose: str) -> Select[tuple[int]]:
     """Return the query for comments that `user` can be given at `now`, at most `most` and none of `but`.
 
     `whose` says which of them: ``mine``, that the user holds already, ``free``, or free ones that wait by chance
-    (``sampled``).
+    (``sampled``); ``named`` is the one of number `first`, either way.
     """
     user: Any = bindparam("user")
     now: Any = bindparam("now", type_=comments.c.claimed_until.type)
-    first, tie, highest = order_by(order, chosen.label)
+    column, tie, highest = order_by(order, chosen.label)
     if whose == "sampled":
         by = [comments.c.id]
     else:
-        by = [first.desc() if highest else first, tie.desc() if order == "newest" else tie]
+        by = [column.desc() if highest else column, tie.desc() if order == "newest" else tie]
     if whose == "mine":
         where = [comments.c.claimed_by == user, comments.c.claimed_until > now]
+    elif whose == "named":
+        where = [comments.c.id == bindparam("first")]
     else:
         where = [or_(comments.c.claimed_by.is_(None), comments.c.claimed_until <= now)]
     if whose == "sampled":

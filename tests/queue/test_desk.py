@@ -457,3 +457,15 @@ def test_who_decides_cannot_tell_the_random_sample_by_its_scores(where: str) -> 
             assert store.listing.count(chosen) == 200
         store.desk.decide("ada", 1, Ruling("approve"))
         assert (store.listing.item(1, "ada").blind, store.listing.item(1, "ada").sampled) == (False, True)
+
+
+def test_a_moderator_comes_back_to_one_comment_of_several(filled: Store) -> None:
+    ada, bob = (filled.desk.hold(name, most=3) for name in ("ada", "bob"))
+    assert filled.desk.hold("ada", most=2, first=ada[2]) == [ada[2], ada[0]]
+    filled.desk.release("ada")
+    assert filled.desk.hold("ada", first=ada[2]) == [ada[2]]
+    assert filled.desk.hold("ada", most=2, first=bob[0]) == [ada[2], ada[0]]  # bob has it
+    assert filled.desk.hold("ada", Filter(low=0.9), first=20)[0] == filled.desk.hold("ada", Filter(low=0.9))[0]
+    filled.desk.hold("ada", most=3, first=ada[1])
+    assert filled.desk.release("ada", but=[ada[1]]) == 2
+    assert filled.listing.item(ada[1]).claimed_by == "ada"

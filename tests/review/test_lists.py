@@ -46,7 +46,7 @@ def test_seniors_see_who_escalated_and_why(client: httpx.Client, site: Site) -> 
     [
         ("ada", "/?label=abuse&low=0.1&order=oldest", "the queue"),
         ("ada", "/?state=any&author=%26%3D%2F+%C3%A9", "the queue"),
-        ("ada", "/comments/1/thread", "the list"),
+        ("ada", "/comments/1/thread?back=%2Fwork#row-1", "the thread"),
         ("sue", "/senior?days=7", "Senior"),
         ("bob", "/mine?before=999", "My decisions"),
     ],
@@ -89,6 +89,16 @@ def test_a_comment_leads_back_to_pages_of_ours_alone(client: httpx.Client, site:
     assert "Back to" not in client.get("/comments/3", params={"back": where}).text
     assert "Back to" not in client.get("/comments/3", headers=headers).text
     assert "Back to" not in client.get("/comments/3").text
+
+
+def test_a_comment_is_not_said_to_be_open_with_oneself(client: httpx.Client, empty: Site) -> None:
+    article = Article("The ferry", "https://news.example/ferry")
+    empty.put(*(Comment(f"c{n}", f"You stupid, lying pig {n}.", article=article) for n in range(2)))
+    empty.store.desk.take("ada", 1)
+    empty.store.desk.take("bob", 2)
+    sign_in(client, "ada")
+    for path in ("/?order=oldest", "/comments/1/thread"):
+        assert ["open with" in row for row in rows(client.get(path).text)] == [False, True]
 
 
 def test_a_thread_says_who_answers_whom(client: httpx.Client, empty: Site) -> None:

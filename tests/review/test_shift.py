@@ -244,6 +244,7 @@ def test_a_key_reveals_one_comment_of_a_list(site: Site, enter: Enter) -> None:
     page = enter(site)
     for path in ("/", "/comments/3/thread", "/bulk?label=abuse&low=0.5&high=1"):
         page.goto(path)
+        page.evaluate("document.activeElement.blur()")  # a thread opens at one of its comments
         veiled = page.locator(".veiled .row-text")
         blurred = "all => all.filter(it => getComputedStyle(it).filter != 'none').length"
         before = veiled.evaluate_all(blurred)

@@ -15,6 +15,9 @@ from moderation.server.review.choice import Choice
 from moderation.server.review.room import Door, Room, Visit, own_path, paged, whole
 from moderation.server.review.work import card, done, filters
 
+LONGEST_WAY = 4_000
+"""Characters of the way back from a thread; each thread that is opened from another's makes it longer."""
+
 DECISIONS, BEGINNING = 50, 80
 """Decisions on a page of one's own, and how many characters of the comment stand beside each."""
 
@@ -101,19 +104,27 @@ def _opened(visit: Visit, ref: int) -> tuple[Item, str | None]:
 
 
 def thread(visit: Visit) -> Response:
-    """Show the comments under the same article, oldest first."""
+    """Show the comments under the same article, oldest first; the one that was being read stays claimed."""
     ref = visit.number("ref")
-    item = visit.store.listing.item(ref, visit.name)
+    item, _ = _opened(visit, ref)
     entries = visit.store.listing.thread(ref)
     return visit.render(
         "thread.html",
         item=item,
+        came=_way_back(visit, f"/comments/{ref}"),
+        held=item.claimed_by == visit.name,
         entries=entries,
         most=THREAD,
         named={entry.comment.id: entry for entry in entries},
         now=visit.store.database.now(),
         blur=visit.user.preferences.blur,
     )
+
+
+def _way_back(visit: Visit, default: str) -> str:
+    """Return where a thread was opened, as its address says, if that is a page of ours."""
+    given = own_path(visit.request.query_params.get("back"))
+    return given if given and len(given) <= LONGEST_WAY and visit.room.is_page(given) else default
 
 
 def find(visit: Visit) -> Response:

@@ -45,9 +45,10 @@ def routes(room: Room) -> list[BaseRoute]:
 
 
 def work(visit: Visit) -> Response:
-    """Show the next comment; it is claimed for who asks."""
-    choice = Choice.read(visit.request.query_params, visit.user.preferences.order)
-    got = visit.store.desk.claim(visit.name, choice.waiting(), order=choice.order)
+    """Show the next comment, or the one that `at` in the address comes back to; it is claimed for who asks."""
+    query = visit.request.query_params
+    choice = Choice.read(query, visit.user.preferences.order)
+    got = visit.store.desk.claim(visit.name, choice.waiting(), order=choice.order, first=whole(query.get("at", "")))
     listing = visit.store.listing
     latest = listing.decisions(visit.name, limit=1)
     undoable = listing.undoable(latest)
@@ -94,9 +95,9 @@ def hold(visit: Visit) -> Response:
 
 
 def release(visit: Visit) -> Response:
-    """Give comments back, these or all, as when the page is left."""
+    """Give comments back, these or all but some, as when the page is left."""
     refs = None if visit.field("all") else _refs(visit)
-    return visit.json({"released": visit.store.desk.release(visit.name, refs)})
+    return visit.json({"released": visit.store.desk.release(visit.name, refs, but=_refs(visit, "but"))})
 
 
 def counts(visit: Visit) -> Response:
@@ -236,7 +237,7 @@ def card(
     fold, cut = marks.folded(reading.text, whole)
     blur = visit.user.preferences.blur
     now = visit.store.database.now()
-    query = f"?{choice.query()}" if choice else ""
+    on_work = f"/work?{choice.query()}" if choice else "/work"
     return {
         "item": item,
         "shown": shown,
@@ -257,7 +258,8 @@ def card(
         "undoable": visit.store.listing.undoable([one for one in item.history if one.decision.moderator == visit.name]),
         "key": secrets.token_urlsafe(12),
         "now": now,
-        "back": back or f"/work{query}",
+        "back": back or on_work,
+        "here": back or f"{on_work}{'&' if choice else '?'}at={item.ref}",
         "open": item.state in ("queued", "escalated"),
         "settled": settled(item),
         "acts": acts and _may_act(visit, item),
@@ -294,8 +296,8 @@ def filters(visit: Visit, choice: Choice) -> dict[str, Sequence[Any]]:
     return found
 
 
-def _refs(visit: Visit) -> list[int]:
-    given = [part for part in visit.form.get("refs", "").split(",") if part]
+def _refs(visit: Visit, name: str = "refs") -> list[int]:
+    given = [part for part in visit.form.get(name, "").split(",") if part]
     if len(given) > 50 or not all(part.isdecimal() and len(part) < 16 for part in given):
-        raise InputError("refs: expected at most 50 numbers with commas between them")
+        raise InputError(f"{name}: expected at most 50 numbers with commas between them")
     return [int(part) for part in given]

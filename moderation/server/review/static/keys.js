@@ -75,6 +75,16 @@
     return undefined;
   }
 
+  // A thread opens at a comment, and its links lead to others: from there the keys go on.
+  function reach() {
+    const row = /^#row-\d+$/.test(location.hash) ? location.hash : ".row[aria-current]";
+    find(`${row} .row-text`)?.focus();
+  }
+
+  if (page === "thread") {
+    for (const kind of ["load", "hashchange"]) addEventListener(kind, reach); // the browser has gone there by then
+  }
+
   const KEYS = {
     a: (event) => press("approve", event),
     r: () => menu("reject"),

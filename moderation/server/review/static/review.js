@@ -325,16 +325,32 @@ const review = (() => {
       card.state = "gone";
       card.why = data.lost[card.ref] ? `${data.lost[card.ref]} has this comment now.` : "This comment is gone.";
       if (card === current()) mark(card);
+      else if (!card.element) toast(`Comment #${card.ref}: ${card.why}`, { bad: true });
     }
   }
+
+  // A link to an open comment, to its thread, or from there to Work or another comment goes on with it: it stays claimed.
+  let going = [];
+  function named(where) {
+    const { pathname, searchParams } = new URL(where, location.href);
+    const ref = pathname === "/work" ? searchParams.get("at") : pathname.match(/^\/comments\/(\d+)/)?.[1];
+    return [ref, ...(searchParams.has("back") ? named(searchParams.get("back")) : [])];
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]"), elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
+    going = link && !elsewhere && link.origin === location.origin ? named(link.href) : [];
+  });
 
   const left = "moderation-left-while-asking";
 
   function leave() {
     // Comments that are on their way here would stay claimed: the next page of this tab gives all back.
     try { if (filling) sessionStorage.setItem(left, user); } catch { /* the claims expire */ }
-    const refs = open().map((card) => card.ref);
-    if (refs.length) navigator.sendBeacon("/work/release", new URLSearchParams({ refs: refs.join(","), csrf: body.dataset.csrf }));
+    const refs = open().map((card) => card.ref).filter((ref) => !going.includes(ref));
+    if (!refs.length) return;
+    navigator.sendBeacon("/work/release", new URLSearchParams({ refs: refs.join(","), csrf: body.dataset.csrf }));
+    tabs.postMessage({ left: refs });
   }
 
   function giveBack() {
@@ -345,7 +361,11 @@ const review = (() => {
     let others = false;
     tabs.addEventListener("message", ({ data }) => { if (data === "here") others = true; });
     tabs.postMessage("who works?");
-    setTimeout(() => (others ? done() : ask("/work/release", { all: "yes" }).then(done, () => {})), 300); // else the next page tries
+    setTimeout(() => {
+      if (others) { done(); return; }
+      const but = open().map((card) => card.ref).join(",");
+      ask("/work/release", { all: "yes", but }).then(done, () => {}); // else the next page tries
+    }, 300);
   }
 
   const tabs = user && new BroadcastChannel(`moderation-${user}`);
@@ -355,7 +375,10 @@ const review = (() => {
     setTimeout(hold, 1500); // the page before, or a reload, gave the claims back just now
     setInterval(hold, 60000);
     addEventListener("pagehide", leave);
-    tabs.addEventListener("message", ({ data }) => { if (data === "who works?" && open().length) tabs.postMessage("here"); });
+    tabs.addEventListener("message", ({ data }) => {
+      if (data === "who works?" && open().length) tabs.postMessage("here");
+      if (data.left && open().some((card) => data.left.includes(card.ref))) setTimeout(hold, 500); // it was open twice
+    });
   }
 
   // What was decided before this page: the last one, which can be undone, and what is still on its way
@@ -384,6 +407,13 @@ const review = (() => {
     const card = current();
     // What may be decided here and waits was claimed for this page.
     if (page === "comment" && find(".acts", card.element) && !find("[name=revise]", card.element)) keepHold();
+  }
+
+  const held = find("[data-held]"); // the comment whose thread this is
+  if (held) {
+    at = -1;
+    cards.push({ ref: held.dataset.held, state: "open" });
+    keepHold();
   }
 
   measure();

@@ -175,7 +175,7 @@ def test_by_keyboard_alone(site: Site, enter: Enter) -> None:
     )
 
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.id") == "f-label"
+    assert page.evaluate("document.activeElement.id") == "f-words"
 
 
 def test_single_keys_can_be_turned_off(site: Site, enter: Enter) -> None:

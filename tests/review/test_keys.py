@@ -54,7 +54,7 @@ def test_escape_gives_the_focus_back_from_the_filter(empty: Site, enter: Enter) 
     page = enter(empty)
     page.wait_for_load_state("networkidle")
     page.keyboard.press("/")
-    expect(page.locator("#f-label")).to_be_focused()
+    expect(page.locator("#f-words")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.locator("#filters .filter-form")).to_be_hidden()
     expect(page.locator("#stage h2")).to_be_focused()
@@ -66,6 +66,26 @@ def test_escape_gives_the_focus_back_from_the_filter(empty: Site, enter: Enter) 
     expect(page.locator("#filters .filter-form")).to_be_hidden()
     page.keyboard.press("j")
     expect(page.locator(".row-text").first).to_be_focused()
+
+
+def test_the_filter_opens_where_words_are_typed(empty: Site, enter: Enter) -> None:
+    empty.put(*many(3))
+    page = enter(empty)
+    for path, field in (
+        ("/work", "#f-words"),
+        ("/?words=liar", "#f-words"),
+        ("/bulk?label=abuse&words=liar", "#b-words"),
+    ):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        page.keyboard.press("/")
+        expect(page.locator(field)).to_be_focused()
+        page.keyboard.type("pig")
+        expect(page.locator(field)).to_have_value("pig")
+        page.keyboard.press("Escape")
+        expect(page.locator(field)).not_to_be_focused()
+        page.keyboard.press("?")
+        expect(page.locator("#help")).to_be_visible()
 
 
 def test_a_key_that_is_pressed_twice_decides_on_one_comment(empty: Site, enter: Enter) -> None:

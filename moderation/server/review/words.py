@@ -78,7 +78,7 @@ KEYS = (
     Key("k", "Previous comment (also p)"),
     Key("b", "Show or blur the text; in a list, of the one that j or k went to"),
     Key("l", "Highlight the words of the next label"),
-    Key("/", "Filter"),
+    Key("/", "Filter, beginning with words in the text"),
     Key("?", "This help"),
     Key("Esc", "Close a menu, the filter or this help"),
 )

@@ -51,17 +51,18 @@
 
   function filter() {
     const filters = find("#filters");
-    if (!filters) return;
-    filters.open = true;
-    find("select", filters).focus();
+    if (filters) filters.open = true;
+    const words = find("#f-words, #b-words");
+    words?.focus();
+    words?.select();
   }
 
   // The focus goes back to the comment: in a field of the filter a key would choose there, without a word.
   function closeFilter() {
     const filters = find("#filters[open]");
-    if (!filters) return;
+    if (!filters) return find("#b-words:focus")?.blur();
     filters.open = false;
-    (stage && find("h2, .empty", stage) || find("summary", filters)).focus({ preventScroll: true });
+    return (stage && find("h2, .empty", stage) || find("summary", filters)).focus({ preventScroll: true });
   }
 
   function help() {

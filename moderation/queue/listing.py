@@ -187,6 +187,14 @@ class Listing:
             whole = connection.execute(counted([func.count()], chosen)).scalar_one()
             return int(whole - connection.execute(by_chance).scalar_one())
 
+    def fitting(self, moderator: str, chosen: Filter) -> int:
+        """Return how many of the comments that `counts` says wait for a moderator fit a filter, also by chance."""
+        own = filtered(select(func.count()).select_from(comments), chosen).where(SECOND)
+        with self._database.read() as connection:
+            whole = connection.execute(counted([func.count()], chosen)).scalar_one()
+            user = user_id(connection, moderator)
+            return int(whole - connection.execute(own.where(comments.c.first_by == user)).scalar_one())
+
     def skipped(self, moderator: str, chosen: Filter | None = None) -> int:
         """Return how many comments of a filter are not given to a moderator, because they skipped them this shift.
 

@@ -469,3 +469,13 @@ def test_a_moderator_comes_back_to_one_comment_of_several(filled: Store) -> None
     filled.desk.hold("ada", most=3, first=ada[1])
     assert filled.desk.release("ada", but=[ada[1]]) == 2
     assert filled.listing.item(ada[1]).claimed_by == "ada"
+
+
+def test_what_fits_a_filter_is_of_what_waits_for_a_moderator(store: Store) -> None:
+    store.arrivals.put([incoming(n, 0.5) for n in range(4)], site="gazette", intake=Intake(sample=0, double=1))
+    store.arrivals.put([incoming(n, 0.1) for n in range(4, 6)], site="gazette", intake=Intake(sample=1, double=0))
+    store.desk.decide("ada", 1, Ruling("approve"))
+    for name, high, low in (("ada", 3, 2), ("bob", 4, 2)):
+        assert store.listing.counts(name).waiting == high + low == store.listing.fitting(name, Filter())
+        for label in (None, "abuse"):
+            assert store.listing.fitting(name, Filter(label=label, low=0.3)) == high

@@ -14,6 +14,7 @@ from moderation.comment import Article, Comment
 from moderation.queue import Intake, Ruling
 from tests.review.conftest import Enter, Site
 from tests.review.test_rights import sign_in
+from tests.review.test_script import decide
 from tests.review.test_told import rows, words
 
 ALL = Intake(queue_all=True, sample=0, double=0)
@@ -99,6 +100,21 @@ def test_a_comment_is_not_said_to_be_open_with_oneself(client: httpx.Client, emp
     sign_in(client, "ada")
     for path in ("/?order=oldest", "/comments/1/thread"):
         assert ["open with" in row for row in rows(client.get(path).text)] == [False, True]
+
+
+def test_work_says_how_many_fit_its_filter(empty: Site, enter: Enter) -> None:
+    empty.put(*(Comment(f"c{n}", f"You stupid, lying pig {n}.", f"a{n % 2}") for n in range(9)))
+    page = enter(empty)
+    tally = page.locator(".tally")
+    expect(tally).to_contain_text("9 waiting")
+    assert " of 9" not in tally.inner_text() and page.locator("a:has-text('Clear the filter')").count() == 0
+    page.goto("/work?author=a1")
+    expect(tally).to_contain_text("4 of 9 waiting")
+    decide(page)
+    expect(tally).to_contain_text("3 of 8 waiting")
+    page.click("a:has-text('Clear the filter')")
+    page.wait_for_url("**/work")
+    expect(tally).to_contain_text("8 waiting")
 
 
 def test_a_thread_says_who_answers_whom(client: httpx.Client, empty: Site) -> None:

@@ -58,6 +58,7 @@ def work(visit: Visit) -> Response:
         choice=choice,
         skipped=0 if got else listing.skipped(visit.name, choice.waiting()),
         filters=filters(visit, choice),
+        fitting=fitting(visit, choice),
         latest=next((one for one in latest if one.ref in undoable), None),
         **done(visit),
         exposure=exposure(visit),
@@ -101,8 +102,11 @@ def release(visit: Visit) -> Response:
 
 
 def counts(visit: Visit) -> Response:
-    """Return how much there is to do."""
-    return somebody_else(visit) or visit.json(status(visit))
+    """Return how much there is to do, and how much of it fits the filter that is asked for."""
+    if other := somebody_else(visit):
+        return other
+    choice = Choice.read(visit.request.query_params, visit.user.preferences.order)
+    return visit.json({"fitting": fitting(visit, choice)} | status(visit))
 
 
 def somebody_else(visit: Visit) -> Response | None:
@@ -129,6 +133,11 @@ def status(visit: Visit) -> dict[str, Any]:
         "decided": decided,
         "severe": severe,
     }
+
+
+def fitting(visit: Visit, choice: Choice) -> int | None:
+    """Return how many of the waiting comments fit a filter; None without one."""
+    return visit.store.listing.fitting(visit.name, choice.waiting()) if choice.conditions else None
 
 
 def decide(visit: Visit) -> Response:

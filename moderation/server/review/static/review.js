@@ -235,6 +235,7 @@ const review = (() => {
       return;
     }
     live(data);
+    if (find("[data-live=fitting]")) poll();
     card.decision = data.decision;
     forget(made.find((one) => one !== card && one.decision && one.decision === card.decision)); // the server had it already
     if (undoing.has(card)) return;
@@ -472,7 +473,7 @@ const review = (() => {
   let told = null;
   async function poll() {
     if (document.hidden || !user) return;
-    const data = await look(`/counts?user=${encodeURIComponent(user)}`);
+    const data = await look(`/counts?user=${encodeURIComponent(user)}&${stage?.dataset.query || ""}`);
     if (!data) return;
     if (told !== null && told !== data.waiting && page !== "work") say(`${data.waiting} comments are waiting.`);
     told = data.waiting;

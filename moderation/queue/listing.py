@@ -327,6 +327,25 @@ class Listing:
                 found[past.comment_ref].append(past)
         return {ref: made[-1:] if made and made[-1].decision.act == "escalate" else made for ref, made in found.items()}
 
+    def escalated(self, made: Sequence[Past]) -> dict[int, Past | None]:
+        """Return, per decision that escalated, what was decided on it last; None while it waits for a senior.
+
+        Decisions that are undone, or on an earlier text, are left out, and so are comments that wait for another look.
+        """
+        left = [one for one in made if one.decision.act == "escalate" and not one.undone]
+        last: dict[int, int | None] = {}
+        with self._database.read() as connection:
+            rows = connection.execute(_STATES, {"refs": [one.comment_ref for one in left]})
+            states = {row.id: row.state for row in rows}
+            counting = active(connection, states)
+            for one in left:
+                on_it = counting.get(one.comment_ref, [])
+                since = [other.id for other in on_it if decided_again(one.ref, [other])]
+                if any(other.id == one.ref for other in on_it) and (since or states[one.comment_ref] == "escalated"):
+                    last[one.ref] = since[-1] if since else None
+            told = {past.ref: past for past in pasts(connection, decisions.c.id.in_(set(last.values()) - {None}))}
+        return {ref: None if number is None else told[number] for ref, number in last.items()}
+
     def undoable(self, made: Sequence[Past]) -> set[int]:
         """Return the numbers of those decisions that can still be undone, by who made them.
 
@@ -348,6 +367,9 @@ class Listing:
         return found[0]
 
 
+_STATES = select(comments.c.id, comments.c.state).where(
+    comments.c.id.in_(bindparam("refs", expanding=True)), comments.c.waiting == 0
+)
 _ENTRY = entries().where(comments.c.id == bindparam("ref"))
 _PARENT = entries().where(comments.c.site == bindparam("site"), comments.c.name == bindparam("name"))
 _ANSWERS = comments.c.site == bindparam("site"), comments.c.parent == bindparam("name")

@@ -294,6 +294,19 @@ def test_escalated_comments_wait_for_a_senior(filled: Store) -> None:
     check(filled)
 
 
+def test_what_became_of_an_escalation_is_known(filled: Store) -> None:
+    past = [filled.desk.decide("ada", ref, Ruling("escalate", note="?")).past for ref in (10, 11, 12, 13)]
+    by_sue = filled.desk.decide("sue", 11, REJECT).past
+    filled.desk.undo("ada", past[2].ref)
+    filled.arrivals.put([incoming(12, 0.6, text="edited")], site="gazette", intake=PLAIN)
+    filled.desk.decide("bob", 13, APPROVE)
+    made = [filled.listing.decision(one.ref) for one in past]
+    assert filled.listing.escalated(made) == {past[0].ref: None, past[1].ref: by_sue}
+    filled.desk.undo("sue", by_sue.ref)
+    assert filled.listing.escalated([*made, by_sue]) == {past[0].ref: None, past[1].ref: None}
+    assert filled.listing.escalated([]) == {}
+
+
 def test_deciding_anew_is_said_to_be_so(filled: Store) -> None:
     first = one(filled)
     filled.desk.decide("ada", first.ref, APPROVE)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 
 import httpx
 import pytest
 
 from moderation.comment import Article, Comment
-from moderation.queue import Appeal, Filter, Preferences, Ruling
+from moderation.queue import Appeal, Filter, Intake, Preferences, Ruling
 from tests.review.conftest import Site
 from tests.review.test_rights import csrf, sign_in
 
@@ -66,6 +67,37 @@ def test_my_decisions_keep_single_ones_apart_from_bulk(client: httpx.Client, emp
     assert f'action="/decisions/{made}/undo"' in row and "You stupid liar number " in row
     assert "<bdi>joe</bdi>" in row and "#82" in row
     assert page.count(f'<span class="num">{bulk.size}</span> comments') == 1
+
+
+def test_my_decisions_tell_what_became_of_an_escalation(client: httpx.Client, site: Site) -> None:
+    escalate, approve, desk = Ruling("escalate", note="?"), Ruling("approve"), site.store.desk
+    site.put(Comment("twice", "You stupid, lying pig."), intake=Intake(sample=0, double=1))
+    twice = site.store.listing.find("gazette", "twice") or 0
+    waiting = [entry.ref for entry in site.store.listing.page().entries if entry.ref != twice]
+    refs = [*waiting[:4], twice]
+    desk.decide("bob", twice, approve)
+    for ref in refs:
+        desk.decide("ada", ref, escalate)
+    desk.undo("ada", site.store.listing.item(refs[3]).history[-1].ref)
+    desk.decide("sue", refs[0], REJECT)
+    desk.decide("sue", refs[1], approve)
+    desk.decide("root", refs[1], replace(REJECT, visibility="demoted"), revise=True)
+    sign_in(client, "ada")
+
+    def told() -> dict[int, str]:
+        found = {}
+        for row in rows(client.get("/mine").text):
+            if "act escalate" in row:
+                [ref] = set(re.findall(r"/comments/(\d+)\?", row))
+                found[int(ref)] = " ".join(words(chip) for chip in re.findall(r'<span class="chip low">.*', row))
+        return {ref: found[ref] for ref in refs}
+
+    still = "still with the seniors"
+    assert list(told().values()) == ["rejected by sue", "rejected: shown less by root", still, "undone", still]
+    desk.undo("bob", site.store.listing.item(twice, "bob").history[0].ref)
+    name = site.store.listing.item(refs[2]).comment.id
+    site.put(Comment(name, "You stupid liar, edited."))
+    assert (told()[twice], told()[refs[2]]) == (still, "")
 
 
 def test_my_decisions_are_paged(client: httpx.Client, empty: Site) -> None:

@@ -152,6 +152,7 @@ def mine(visit: Visit) -> Response:
         entries=listing.entries({one.comment_ref for one in decisions}, longest=2 * BEGINNING),
         newer=decisions[0].ref if newer else None,
         older=decisions[-1].ref if older else None,
+        escalated=listing.escalated(decisions),
         undoable=listing.undoable(decisions),
         bulks=visit.store.bulks.latest(visit.name),
         now=visit.store.database.now(),

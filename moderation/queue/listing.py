@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
-from math import isfinite
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, and_, bindparam, cast, func, or_, select
+from sqlalchemy import Connection, Integer, Row, bindparam, cast, func, select
 
 from moderation.comment import MAX_REASONS, Comment, Score, Verdict
 from moderation.errors import InputError, NotFound
-from moderation.queue.columns import Moment
 from moderation.queue.database import Database
 from moderation.queue.outcome import active, decided_again
+from moderation.queue.paging import turn, turn_back
 from moderation.queue.rows import (
     DECIDABLE,
     NOT_SAMPLED,
@@ -33,7 +30,6 @@ from moderation.queue.rows import (
     entry,
     filtered,
     had_a_hand,
-    order_by,
     pasts,
     skipped,
     user_id,
@@ -81,30 +77,32 @@ class Listing:
         self.blind = blind
 
     def page(
-        self, chosen: Filter | None = None, *, order: Order = "severity", limit: int = 50, after: str | None = None
+        self,
+        chosen: Filter | None = None,
+        *,
+        order: Order = "severity",
+        limit: int = 50,
+        after: str | None = None,
+        before: str | None = None,
     ) -> Page:
-        """Return a page of comments; `after` is where the page before ended (`Page.after`).
+        """Return a page of comments: the first, or the one after or before another (`Page.after`, `Page.before`).
 
+        Where no more than a page is left before another, that is the first page, whole.
         Comments that wait by chance are left out: their place among the others would tell what they are.
 
-        Raises `InputError` for an unknown order or a broken `after`.
+        Raises `InputError` for an unknown order, or a broken `after` or `before`.
         """
         if order not in ORDERS:
             raise InputError(f"order: expected one of {', '.join(ORDERS)}, got {str(order)[:40]!r}")
         chosen = chosen or Filter()
-        first, tie, highest = order_by(order, chosen.label)
-        falling = first.desc(), tie.desc() if order == "newest" else tie
-        query = filtered(entries(), chosen).where(NOT_SAMPLED).order_by(*(falling if highest else (first, tie)))
-        if after is not None:
-            value, number = _cursor(after, first)
-            beyond = first < value if highest else first > value
-            query = query.where(or_(beyond, and_(first == value, tie < number if order == "newest" else tie > number)))
+        asked = filtered(entries(), chosen).where(NOT_SAMPLED), order, chosen.label, limit
         with self._database.read() as connection:
-            rows = connection.execute(query.limit(limit + 1)).all()
+            rows, first, last = (
+                turn(connection, *asked, after) if before is None else turn_back(connection, *asked, before)
+            )
         now = self._database.now()
-        found = tuple(entry(row, now, self.SHORT, chosen.terms) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(found, _mark(getattr(rows[limit - 1], first.name), rows[limit - 1].id) if more else None)
+        found = tuple(entry(row, now, self.SHORT, chosen.terms) for row in rows)
+        return Page(found, last, first)
 
     def item(self, ref: int, moderator: str | None = None) -> Item:
         """Return one comment with its thread, its author's record and its history; raise `NotFound`.
@@ -489,26 +487,3 @@ def _record(connection: Connection, row: Row[Any]) -> Record | None:
         waiting=found["queued"] + found["escalated"],
         passed=found["passed"],
     )
-
-
-def _mark(value: Any, number: int) -> str:
-    value = value.isoformat() if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(json.dumps([value, number]).encode()).decode().rstrip("=")
-
-
-def _cursor(after: str, column: Any) -> tuple[Any, int]:
-    """Read what `_mark` wrote; raise `InputError` for what no row of either database can have."""
-    try:
-        value, number = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if type(number) is not int or not 0 <= number < 1 << 63:
-            raise ValueError
-        if isinstance(column.type, Moment):
-            when = datetime.fromisoformat(value)
-            if when.tzinfo is None:
-                raise ValueError
-            return when.astimezone(UTC), number
-        if type(value) not in (int, float) or not isfinite(value):
-            raise ValueError
-        return float(value), number
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise InputError("after: expected the end of a page, as it was given") from None

@@ -296,7 +296,9 @@ class Page:
     entries: tuple[Entry, ...]
     """The comments."""
     after: str | None
-    """Where the next page begins; None at the end."""
+    """Where the page ends, for the next one; None at the end of the list."""
+    before: str | None = None
+    """Where the page begins, for the previous one; None at the beginning of the list."""
 
 
 @dataclass(frozen=True, slots=True)

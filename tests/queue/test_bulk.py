@@ -287,6 +287,11 @@ def test_pages_follow_each_other_without_gaps(filled: Store) -> None:
             if (after := page.after) is None:
                 break
         assert len(seen) == len(set(seen)) == 16
+        back = []
+        while page.before is not None:
+            page = filled.listing.page(order=order, limit=7, before=page.before)  # type: ignore[arg-type]
+            back.append([entry.ref for entry in page.entries])
+        assert back == [seen[7:14], seen[:7]]
 
 
 def test_filters(filled: Store) -> None:

@@ -92,6 +92,33 @@ def test_a_comment_leads_back_to_pages_of_ours_alone(client: httpx.Client, site:
     assert "Back to" not in client.get("/comments/3").text
 
 
+def pager(page: str) -> dict[str, str]:
+    """The links at the foot of the queue, by what they are called."""
+    links = re.findall(r'<a class="button"(?: rel="\w+")? href="([^"]+)">((?:First|Previous|Next) page)</a>', page)
+    return {name: unescape(where) for where, name in links}
+
+
+def test_the_queue_is_paged_forth_and_back(client: httpx.Client, empty: Site) -> None:
+    empty.put(*(Comment(f"c{n}", f"You stupid, lying pig {n}.") for n in range(120)))
+    sign_in(client, "ada")
+    for order in ("oldest", "newest", "severity", "uncertainty"):
+        pages = [client.get(f"/?order={order}&label=abuse").text]
+        while where := pager(pages[-1]).get("Next page"):
+            pages.append(client.get(where).text)
+        assert [sorted(pager(page)) for page in pages] == [
+            ["Next page"], ["First page", "Next page", "Previous page"], ["First page", "Previous page"]
+        ]  # fmt: skip
+        found = [re.findall(r'id="row-(\d+)"', page) for page in pages]
+        assert len({ref for refs in found for ref in refs}) == 120 and list(map(len, found)) == [50, 50, 20]
+        second = client.get(pager(pages[2])["Previous page"]).text
+        first = client.get(pager(second)["Previous page"]).text
+        for back, forth in ((second, found[1]), (first, found[0])):
+            assert re.findall(r'id="row-(\d+)"', back) == forth
+        assert list(pager(first)) == ["Next page"]
+        assert re.findall(r'id="row-(\d+)"', client.get(pager(second)["First page"]).text) == found[0]
+    assert client.get("/?before=x").status_code == 400
+
+
 def test_a_comment_is_not_said_to_be_open_with_oneself(client: httpx.Client, empty: Site) -> None:
     article = Article("The ferry", "https://news.example/ferry")
     empty.put(*(Comment(f"c{n}", f"You stupid, lying pig {n}.", article=article) for n in range(2)))

@@ -38,10 +38,12 @@ def queue(visit: Visit) -> Response:
     """Show the list of comments that wait, or of those that are asked for."""
     query = visit.request.query_params
     choice = Choice.read(query, visit.user.preferences.order)
-    page = visit.store.listing.page(choice.filter, order=choice.order, after=query.get("after") or None)
+    after, before = query.get("after") or None, query.get("before") or None
+    page = visit.store.listing.page(choice.filter, order=choice.order, after=after, before=before)
     return visit.render(
         "queue.html",
         page=page,
+        first=page.before is None and after is None,
         choice=choice,
         filters=filters(visit, choice),
         total=visit.store.listing.count(choice.filter),

@@ -48,8 +48,8 @@ class Shares(NamedTuple):
         """Return start, end and share of the tokens that pull towards a label, at most `most`, by their emphasis."""
         column = self.weights[:, label]
         towards = np.flatnonzero(column > 0)
-        # Stable: of equal ones the first in the text comes first.
-        ranks = emphasis(column, self.sentences, self.ends - self.starts)
+        # Stable: of equal ones the first in the text comes first. The last bits differ by path, so they do not decide.
+        ranks = emphasis(column, self.sentences, self.ends - self.starts).astype(np.float32)
         order = towards[np.argsort(-ranks[towards], kind="stable")][:most]
         return [(int(self.starts[place]), int(self.ends[place]), float(column[place])) for place in order]
 

@@ -60,6 +60,7 @@ def test_markup_changes_no_score(shipped: Scorer, pure: bool) -> None:
 @given(MARKED)
 @example("&amp;lt;b&gt;kill")
 @example("<<b>b>")
+@example('<a href="<!--<p><!--<a href="')
 def test_both_paths_read_alike(small_bundle: Bundle, text: str) -> None:
     fast, slow = (Scorer(small_bundle, pure=pure) for pure in (False, True))
     assert_allclose(fast.decision_function([text]), slow.decision_function([text]), rtol=0, atol=1e-9)

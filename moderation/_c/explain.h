@@ -122,7 +122,8 @@ static int explain(Workspace *w, const Model *m, PyObject *text, Explained *x)
 }
 
 typedef struct {
-    double emphasis, weight;
+    float emphasis; /* in single precision, as moderation.paths ranks by it: the last bits of doubles differ by path */
+    double weight;
     size_t token;
 } Reason;
 
@@ -165,7 +166,8 @@ static Reason *reasons_of(const Explained *x, const Model *m, int label, size_t 
         int32_t sentence = x->sentences[k], length = x->ends[k] - x->starts[k];
         double weight = shares[k * (size_t)m->labels];
         double odds = odds_alone(sums[sentence], words[sentence], x->n_tokens);
-        if (weight > 0) reasons[(*n)++] = (Reason){weight * odds * (length < LONG_WORD ? length : LONG_WORD), weight, k};
+        double emphasis = weight * odds * (length < LONG_WORD ? length : LONG_WORD);
+        if (weight > 0) reasons[(*n)++] = (Reason){(float)emphasis, weight, k};
     }
     free(sums);
     free(words);

@@ -136,7 +136,9 @@ def test_ids_of_their_own_are_kept_beside_rows_without(tmp_path: Path) -> None:
     rows = b'{"text": "one"}\n{"id": 1, "text": "two"}\n{"text": "three", "parent_id": "1"}\n'
     _, err = run("queue", "import", "-", "--site", "s", "--all", "-d", database, stdin=rows)
     assert "3 new" in err
-    _, err = run("queue", "import", "-", "--site", "s", "-d", database, stdin=b'{"id": 1, "text": "two, edited"}\n')
+    _, err = run(
+        "queue", "import", "-", "--site", "s", "--all", "-d", database, stdin=b'{"id": 1, "text": "two, edited"}\n'
+    )
     assert "0 new, 1 edited" in err
     with Store.open(database) as store:
         found = {entry.comment.text: entry.comment for entry in store.listing.page(Filter(site="s")).entries}

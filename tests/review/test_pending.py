@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from moderation.comment import Comment
@@ -207,6 +208,22 @@ def test_who_signed_in_again_is_not_called_signed_out(empty: Site, enter: Enter)
     sign_in(page, "ada")
     page.evaluate("() => { dispatchEvent(new Event('focus')); }")  # as when one comes back to the tab
     expect(out).to_have_count(0)
+    until(page, lambda: len(acts(empty)) == 1)
+
+
+@pytest.mark.parametrize("status", [401, 500, 503])
+def test_a_decision_outlives_a_session_that_ends_while_it_is_looked_up(empty: Site, enter: Enter, status: int) -> None:
+    """Another's session forbids the decision; before the page has asked whose it is, nobody's is there."""
+    empty.put(*many(3))
+    page = ready(empty, enter)
+    sign_in(page, "bob")
+    asked: list[Route] = []
+    page.route("**/token", lambda route: asked.append(route))
+    page.keyboard.press("a")
+    until(page, lambda: bool(asked))
+    asked[0].fulfill(status=status, json={"error": "not now"})
+    page.unroute("**/token")
+    sign_in(page, "ada")
     until(page, lambda: len(acts(empty)) == 1)
 
 

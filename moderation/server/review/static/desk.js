@@ -33,9 +33,10 @@ const desk = (() => {
     const answer = { ok: ours && response.ok, status: response.status, ours, data: ours ? await response.json() : {} };
     if (!fields || answer.status !== 403) return answer;
     // Somebody signed in anew in another tab: if it is who this page is for, the page goes on with the new session.
-    const { ok, data } = await request("/token");
-    if (ok && data.user !== user) return { ...answer, status: 401 };
-    if (!ok || data.csrf === sent) return answer;
+    const { ok, status, data } = await request("/token");
+    if (ok ? data.user !== user : status === 401) return { ...answer, status: 401 };
+    if (!ok) return { ...answer, status: 503 }; // whether it was refused cannot be told yet
+    if (data.csrf === sent) return answer;
     body.dataset.csrf = data.csrf;
     for (const field of all("input[name=csrf]")) field.value = data.csrf;
     return request(url, fields);

@@ -165,6 +165,20 @@ def test_a_quotation_mark_that_is_never_closed_costs_one_row() -> None:
     assert texts(rows)[999] == "comment 1000"
 
 
+@pytest.mark.parametrize(("form", "between"), [("csv", ","), ("tsv", "\t")])
+def test_a_quotation_mark_that_is_never_closed_does_not_reach_to_the_next_one(form: Format, between: str) -> None:
+    lines = ["id,text", "1,fine", '2,"never closed', "3,between", '4,"quoted, with more"', "5,last"]
+    rows = read("\n".join(lines).replace(",", between).encode(), form)
+    assert [row.line for row in rows] == [2, 3, 4, 5, 6]
+    assert [row.line for row in rows if row.error is None] == [2, 4, 5, 6]
+    assert str(rows[1].error).endswith("a quotation mark is not closed, or others in the same value are not doubled")
+
+
+def test_quotation_marks_that_are_not_doubled_are_read_within_a_line() -> None:
+    rows = read(b'id,text\n1,"she said "go" to me"\n2,"two\nlines"\n3,"a" b\n', "csv")
+    assert texts(rows) == ['she said go" to me"', "two\nlines", "a b"]
+
+
 def test_a_quotation_mark_before_more_text_than_a_field_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moderation.formats.rows.LONGEST_LINE", 1000)
     lines = [f"{number},comment {number}" for number in range(1, 1001)]

@@ -18,7 +18,8 @@ def records(
     where the comma stands in numbers.
 
     None stands for a line of more than `longest` bytes, which is skipped. A quotation mark that is never closed would
-    take all lines below it into one field. Its line alone is in error, and those below are read again.
+    take all lines below it into one field, up to the next one. So after the closing mark of a field the field has to
+    end; where it does not, the line at which the record began is read by itself, and those below are read again.
     """
     csv.field_size_limit(longest)
     again: deque[str | None] = deque()
@@ -32,36 +33,44 @@ def records(
             if line is None or (size > longest and len(taken) > 1):
                 raise csv.Error("a quotation mark is not closed before there is too much text")
             yield line
-        yield _END
 
     before = 0
     while (first := _line(stream, longest)) and not first.strip("\r\n"):
         before += 1
     again.append(first)
     delimiter = delimiter or _delimiter(first or "")
-    reader = csv.reader(lines(), delimiter=delimiter)
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     while True:
         line = before + reader.line_num + 1
         taken.clear()
         try:
             values = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
-            wrong = None if taken[:1] == [None] else str(error)
+            first = taken[0]
+            yield line, None if first is None else _alone(first, delimiter) or _wrong(error)
+            again.extendleft(reversed(taken[1:]))
+            reader, before = csv.reader(lines(), delimiter=delimiter, strict=True), line
         else:
-            if values == [_END]:
-                return
-            if not values or not values[-1].endswith(_END):
-                if values:
-                    yield line, values
-                continue
-            wrong = "a quotation mark is not closed"
-        yield line, wrong
-        again.extendleft(reversed(taken[1:]))
-        reader, before = csv.reader(lines(), delimiter=delimiter), line
+            if values:
+                yield line, values
 
 
-_END = "\ufdd0end of the table\ufdd0"
-"""What the reader of a table is given after the last line, to see whether it stands inside quotation marks."""
+def _alone(line: str, delimiter: str) -> list[str] | None:
+    """Return the values of a line whose quotation marks are not as they should be; None where one stays open."""
+    try:
+        values = next(csv.reader([line.rstrip("\r\n") + "\n"], delimiter=delimiter))
+    except csv.Error:
+        return None
+    return None if values[-1].endswith("\n") else values
+
+
+def _wrong(error: csv.Error) -> str:
+    """Say what is wrong with a record in words for who has the file."""
+    if str(error).endswith("expected after '\"'"):
+        return "a quotation mark is not closed, or others in the same value are not doubled"
+    return "a quotation mark is not closed" if str(error) == "unexpected end of data" else str(error)
 
 
 def _line(stream: io.BufferedReader, longest: int) -> str | None:

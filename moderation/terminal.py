@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import IO, Any
 
 from rich.console import Console
@@ -24,6 +25,9 @@ from moderation.seen import Seen
 EXCERPT = 320
 """Characters of a comment that a table shows; the words that drove the verdict are among them."""
 
+ROWS = 1_000
+"""Comments in one table."""
+
 WIDTH = 110
 """Columns of a table that is not written to a terminal."""
 
@@ -38,22 +42,32 @@ def console(out: IO[str]) -> Console:
 
 
 def print_table(records: Iterable[dict[str, Any]], out: IO[str], labels: Sequence[str], fields: Fields) -> None:
-    """Print scored records as a table: verdict, score per label, who and when, and the comment with its reasons."""
-    table = Table(show_lines=True, expand=True, header_style="bold")
-    table.add_column("verdict", no_wrap=True)
-    for label in labels:
-        table.add_column(label, justify="right", no_wrap=True)
-    table.add_column("comment", ratio=1, overflow="fold")
-    for record in records:
-        if "error" in record:
-            place = f"{record['error']['file']}, line {record['error']['line']}: "
-            table.add_row("error", *[""] * len(labels), place + record["error"]["message"])
-            continue
-        verdict, scores = record["verdict"], record["scores"]
-        numbers = [f"{scores[label]:.2f}" if label in scores else "" for label in labels]
-        action = Text(verdict["action"], style=COLOURS[verdict["action"]])
-        table.add_row(action, *numbers, _comment_cell(record, fields))
-    console(out).print(table)
+    """Print scored records as a table: verdict, score per label, who and when, and the comment with its reasons.
+
+    After `ROWS` of them another table begins, so that memory holds no more than these.
+    """
+    records, to = iter(records), console(out)
+    part = list(islice(records, ROWS))
+    while True:
+        table = Table(show_lines=True, expand=True, header_style="bold")
+        table.add_column("verdict", no_wrap=True)
+        for label in labels:
+            table.add_column(label, justify="right", no_wrap=True)
+        table.add_column("comment", ratio=1, overflow="fold")
+        for record in part:
+            table.add_row(*_row(record, labels, fields))
+        to.print(table)
+        if not (part := list(islice(records, ROWS))):
+            return
+
+
+def _row(record: dict[str, Any], labels: Sequence[str], fields: Fields) -> list[Text | str]:
+    if "error" in record:
+        place = f"{record['error']['file']}, line {record['error']['line']}: "
+        return ["error", *[""] * len(labels), place + record["error"]["message"]]
+    verdict, scores = record["verdict"], record["scores"]
+    numbers = [f"{scores[label]:.2f}" if label in scores else "" for label in labels]
+    return [Text(verdict["action"], style=COLOURS[verdict["action"]]), *numbers, _comment_cell(record, fields)]
 
 
 def _comment_cell(record: dict[str, Any], fields: Fields) -> Text:

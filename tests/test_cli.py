@@ -10,13 +10,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from moderation import Verdict, kernel
 from moderation.batch import RESERVED
+from moderation.formats.rows import Fields
+from moderation.terminal import print_table
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "datasets" / "samples" / "thread.jsonl"
@@ -134,6 +138,24 @@ def test_the_table_shows_scores_verdicts_and_words() -> None:
     first = out.index("hold") if "hold" in out else out.index("review")
     assert first < out.index("allow")
     assert f"{len(SAMPLE.read_text().splitlines())} comments" in err
+
+
+def test_a_long_table_has_every_comment_and_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of a part each, one under the other with the same columns, each with its head."""
+    monkeypatch.setattr("moderation.terminal.ROWS", 10)
+    out, waiting = io.StringIO(), []
+
+    def scored() -> Iterator[dict[str, Any]]:
+        for number in range(95):
+            waiting.append(number - out.getvalue().count("#"))
+            verdict = {"comment_id": str(number), "action": "allow", "policy_id": "p"}
+            yield {"id": str(number), "text": "x" * number * 3, "scores": {"abuse": 0.1}, "verdict": verdict}
+
+    print_table(scored(), out, ["abuse"], Fields())
+    assert max(waiting) < 10
+    assert [int(number) for number in re.findall(r"#(\d+)", out.getvalue())] == list(range(95))
+    heads = [line for line in out.getvalue().splitlines() if "verdict" in line]
+    assert (len(heads), len(set(heads))) == (10, 1)
 
 
 def test_the_table_is_safe_to_print() -> None:

@@ -11,12 +11,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from moderation.comment import Article, Comment, Score, Verdict
-from moderation.explain import Explanation
 from moderation.server.answers import json_answer
 from moderation.server.endpoint import Call, Endpoint
 from moderation.server.faults import Fault, convert, problem
 from moderation.server.sentences import Utf16
-from moderation.server.service import Judged, Service
+from moderation.server.service import Judged, Reasons, Service
 
 Explain = Literal["flagged", "all", "none"]
 Offsets = Literal["code-points", "utf-16"]
@@ -135,11 +134,10 @@ def result(
     comment: Comment,
     score: Score,
     verdict: Verdict,
-    explanation: Explanation | None,
-    explain: Explain,
+    reasons: Reasons | None,
     offsets: Offsets,
 ) -> ResultOut:
-    """Return one comment's result; with ``explain: all`` it has reasons for every label."""
+    """Return one comment's result, with reasons for every label where they were asked for."""
     at = Utf16(comment.text) if offsets == "utf-16" else int
 
     def reason(span: Any) -> Reason:
@@ -147,8 +145,8 @@ def result(
 
     advice = VerdictOut(verdict.action, verdict.label, verdict.threshold, [reason(span) for span in verdict.reasons])
     every = None
-    if explain == "all" and explanation is not None:
-        every = {label: [reason(span) for span in explanation.reasons(label)] for label in score.probabilities}
+    if reasons is not None:
+        every = {label: [reason(span) for span in spans] for label, spans in reasons.items()}
     return ResultOut(comment.id, dict(score.probabilities), advice, every, score.truncated)
 
 
@@ -160,10 +158,10 @@ def routes(service: Service) -> list[BaseRoute]:
         data = await call.json()
         comments, explain, offsets = read(data, most)
         judged = await service.assess("score", comments, explain=explain, told=_named(data, comments, service))
-        return await service.apart(comments, _answer, comments, judged, explain, offsets)
+        return await service.apart(comments, _answer, comments, judged, offsets)
 
-    def _answer(comments: list[Comment], judged: Judged, explain: Explain, offsets: Offsets) -> Response:
-        results = [result(*parts, explain, offsets) for parts in zip(comments, *judged, strict=True)]
+    def _answer(comments: list[Comment], judged: Judged, offsets: Offsets) -> Response:
+        results = [result(*parts, offsets) for parts in zip(comments, *judged, strict=True)]
         return json_answer(ScoreAnswer(service.scorer.model_id, service.policy.id, results))
 
     async def model(request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -13,8 +13,7 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 
-from moderation.comment import Comment, Score, Verdict
-from moderation.explain import Explanation
+from moderation.comment import Comment, Score, Span, Verdict
 from moderation.policy import Policy
 from moderation.scorer import MAX_CHARACTERS, Scorer
 from moderation.server.faults import Fault
@@ -32,7 +31,10 @@ logger = logging.getLogger("moderation.server")
 OnScored = Callable[[Sequence[Comment], Sequence[Score], Sequence[Verdict]], None]
 """Gets what was scored; called in a thread of its own after the answer, may block, may be called from several."""
 
-Judged = tuple[list[Score], list[Verdict], list[Explanation | None]]
+Reasons = Mapping[str, Sequence[Span]]
+"""The words that drove each label."""
+
+Judged = tuple[list[Score], list[Verdict], list[Reasons | None]]
 
 Result = TypeVar("Result")
 
@@ -81,7 +83,7 @@ class Service:
         explain: str = "flagged",
         told: Sequence[Comment] | None = None,
     ) -> Judged:
-        """Return score, verdict and explanation of each comment.
+        """Return score, verdict and, where all are asked for, the reasons for every label of each comment.
 
         Parameters
         ----------
@@ -100,7 +102,7 @@ class Service:
         else:
             own = [replace(score, comment_id=one.id) for score, one in zip(scores, told, strict=True)]
             self.tell(told, own, [replace(v, comment_id=one.id) for v, one in zip(verdicts, told, strict=True)])
-        return scores, verdicts, [explanation for _, explanation in judged]
+        return scores, verdicts, [reasons for _, reasons in judged]
 
     async def apart(self, comments: Sequence[Comment], work: Callable[..., Result], *given: Any) -> Result:
         """Do work on comments that takes some times as long as their scores: at once for few, else in a thread."""
@@ -115,14 +117,17 @@ class Service:
 
     def _judge(
         self, comments: Sequence[Comment], scores: Sequence[Score], explain: str
-    ) -> list[tuple[Verdict, Explanation | None]]:
-        found = []
+    ) -> list[tuple[Verdict, Reasons | None]]:
+        found: list[tuple[Verdict, Reasons | None]] = []
         for comment, score in zip(comments, scores, strict=True):
-            verdict, explanation = self.policy.decide(score), None
+            verdict, reasons = self.policy.decide(score), None
             if explain == "all" or (explain == "flagged" and verdict.action != "allow"):
+                # Not kept: an explanation has a number for every n-gram and label of its text.
                 explanation = self.scorer.explain(comment)
                 verdict = self.policy.decide(score, explanation)
-            found.append((verdict, explanation))
+                if explain == "all":
+                    reasons = {label: explanation.reasons(label) for label in score.probabilities}
+            found.append((verdict, reasons))
         return found
 
     def ready_to_tell(self) -> None:

@@ -219,9 +219,14 @@ def test_a_comment_that_is_opened_from_work_stays_claimed(empty: Site, enter: En
     page.wait_for_load_state("networkidle")
     ref = shown(page)
     page.click("#stage .card a:has-text('History')")
-    page.wait_for_url(f"**/comments/{ref}")
+    page.wait_for_url(f"**/comments/{ref}?back=*")
     page.wait_for_timeout(2_500)
     assert claims(empty) == {ref: "ada"}
+    page.click("#stage .card a:has-text('History')")  # the page that it is on
+    page.click("a:has-text('Back to Work')")
+    page.wait_for_url(f"**/work?*at={ref}")
+    page.wait_for_load_state("networkidle")
+    assert (shown(page), claims(empty)[ref]) == (ref, "ada")
     page.goto("/mine")
     page.wait_for_timeout(500)
     assert claims(empty) == {}

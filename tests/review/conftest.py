@@ -149,7 +149,7 @@ def site(empty: Site) -> Site:
 @pytest.fixture
 def client(site: Site) -> Iterator[httpx.Client]:
     """A browser without a screen."""
-    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}) as client:
+    with httpx.Client(base_url=site.url, timeout=60, headers={"accept": "text/html"}) as client:
         yield client
 
 

@@ -17,7 +17,7 @@ def test_an_admin_keeps_accounts_and_tokens(client: httpx.Client, site: Site) ->
     page = client.post("/people", data={"csrf": token, "name": "eve", "role": "moderator"}).text
     secret = re.search(r'class="secret">([^<]+)<', page)
     assert secret is not None
-    with httpx.Client(base_url=site.url) as other:
+    with httpx.Client(base_url=site.url, timeout=60) as other:
         assert sign_in(other, "eve", secret[1]).headers["location"] == "/work"
         change = {"csrf": token, "name": "eve", "what": "role", "role": "senior"}
         assert client.post("/people/change", data=change).status_code == 303
@@ -42,7 +42,7 @@ def test_an_admin_does_not_lock_themselves_out(client: httpx.Client) -> None:
     answer = client.post("/people/change", data={"csrf": csrf(client), "name": "root", "what": "password"})
     assert answer.status_code == 409 and "under Preferences" in answer.text
     assert client.get("/people").status_code == 200
-    with httpx.Client(base_url=client.base_url) as other:
+    with httpx.Client(base_url=client.base_url, timeout=60) as other:
         assert sign_in(other, "root").status_code == 303
 
 
@@ -107,6 +107,6 @@ def test_a_password_is_changed_only_with_the_old_one(client: httpx.Client, site:
     assert client.get("/mine").status_code == 200
     [changed] = site.store.people.audit(kind="password_changed", limit=1)
     assert (changed.user, changed.address) == ("ada", "127.0.0.1")
-    with httpx.Client(base_url=site.url) as other:
+    with httpx.Client(base_url=site.url, timeout=60) as other:
         assert sign_in(other, "ada").status_code == 401
         assert sign_in(other, "ada", "another long password").status_code == 303

@@ -20,7 +20,7 @@ STATEMENT = '\nIt was a joke, "clown" is <b>not</b> an insult.\n\nPlease look ag
 def client(site: Site) -> Iterator[httpx.Client]:
     """A browser without a screen; a comment was rejected."""
     site.store.desk.decide("bob", 3, Ruling("reject", reason="ABUSE"))
-    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}) as client:
+    with httpx.Client(base_url=site.url, timeout=60, headers={"accept": "text/html"}) as client:
         yield client
 
 

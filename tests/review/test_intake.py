@@ -23,7 +23,7 @@ from tests.server.test_openapi import CHECKS
 def machine(empty: Site) -> Iterator[httpx.Client]:
     """A backend with a token."""
     secret, _ = empty.store.people.make_token("root", "backend", ("queue", "appeals"))
-    with httpx.Client(base_url=empty.url, headers={"authorization": f"Bearer {secret}"}) as client:
+    with httpx.Client(base_url=empty.url, timeout=60, headers={"authorization": f"Bearer {secret}"}) as client:
         yield client
 
 
@@ -117,7 +117,7 @@ def test_an_appeal(empty: Site, machine: httpx.Client) -> None:
 def reader(empty: Site) -> Iterator[httpx.Client]:
     """A machine that reads decisions."""
     secret, _ = empty.store.people.make_token("root", "labels", ("export",))
-    with httpx.Client(base_url=empty.url, headers={"authorization": f"Bearer {secret}"}) as client:
+    with httpx.Client(base_url=empty.url, timeout=60, headers={"authorization": f"Bearer {secret}"}) as client:
         yield client
 
 
@@ -155,7 +155,7 @@ MODES = [(*route, mode) for route in QUEUE_ROUTES for mode in (GenerationMode.PO
 @pytest.mark.parametrize(("path", "method", "mode"), MODES)
 def test_the_openapi_document_is_kept(empty: Site, path: str, method: str, mode: GenerationMode) -> None:
     secret, _ = empty.store.people.make_token("root", "all", ("queue", "appeals", "export"))
-    document = httpx.get(f"{empty.url}/openapi.json").json()
+    document = httpx.get(f"{empty.url}/openapi.json", timeout=60).json()
     assert document["paths"][path][method.lower()]["security"] == [{"token": []}]
     operation = schemathesis.openapi.from_dict(document)[path][method]
     headers = {"authorization": f"Bearer {secret}"}

@@ -37,7 +37,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path, shipped: Scorer, poli
 @pytest.fixture
 def client(either: Site) -> Iterator[httpx.Client]:
     """A browser without a screen."""
-    with httpx.Client(base_url=either.url, headers={"accept": "text/html"}) as client:
+    with httpx.Client(base_url=either.url, timeout=60, headers={"accept": "text/html"}) as client:
         yield client
 
 
@@ -63,8 +63,12 @@ def test_what_the_database_says_is_not_shown(tmp_path: Path, shipped: Scorer, po
             store.database.engine.dispose()
             folder.rename(away)
             form = {"name": "ada", "password": PASSWORD}
-            answers = [httpx.post(f"{site.url}/sign-in", data=form, headers={"accept": kind}) for kind in ACCEPTED]
-            answers.append(httpx.post(f"{site.url}/v1/queue", json={}, headers={"authorization": "Bearer x"}))
+            answers = [
+                httpx.post(f"{site.url}/sign-in", data=form, headers={"accept": kind}, timeout=60) for kind in ACCEPTED
+            ]
+            answers.append(
+                httpx.post(f"{site.url}/v1/queue", json={}, headers={"authorization": "Bearer x"}, timeout=60)
+            )
             away.rename(folder)
     for answer in answers:
         assert answer.status_code == 503
@@ -85,7 +89,7 @@ def test_what_the_database_says_is_not_shown(tmp_path: Path, shipped: Scorer, po
 def test_a_field_that_is_too_long_for_an_index_is_named(either: Site, place: str, more: dict[str, object]) -> None:
     secret, _ = either.store.people.make_token("root", "backend")
     good, bad = {"id": "1", "text": "You stupid liar."}, {"id": "2", "text": "You stupid liar."} | more
-    with httpx.Client(base_url=either.url, headers={"authorization": f"Bearer {secret}"}) as machine:
+    with httpx.Client(base_url=either.url, timeout=60, headers={"authorization": f"Bearer {secret}"}) as machine:
         answer = machine.post("/v1/queue", json={"site": "gazette", "comments": [good, bad]})
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["path"] == f"comments[1].{place}"
@@ -100,7 +104,7 @@ def test_fields_as_long_as_they_may_be_are_kept(either: Site) -> None:
     longest = {name: secrets.token_hex(900) for name in ("id", "author", "parent_id")}
     article = {"title": "x" * 9_000, "url": secrets.token_hex(900)}
     body = {"site": "🐍" * 200, "comment": {"text": "You stupid liar.", "article": article, **longest}}
-    with httpx.Client(base_url=either.url, headers={"authorization": f"Bearer {secret}"}) as machine:
+    with httpx.Client(base_url=either.url, timeout=60, headers={"authorization": f"Bearer {secret}"}) as machine:
         assert machine.post("/v1/queue", json=body).json()["new"] == 1
 
 
@@ -113,7 +117,7 @@ def test_a_double_click_on_a_bulk_act_gets_one_answer(either: Site, client: http
     form |= {"act": "approve"}
 
     def click(_: int) -> httpx.Response:
-        return httpx.post(f"{either.url}/bulk", data=form, cookies=dict(client.cookies))
+        return httpx.post(f"{either.url}/bulk", data=form, cookies=dict(client.cookies), timeout=60)
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(click, range(4)))

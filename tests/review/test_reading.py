@@ -26,7 +26,7 @@ MARKED = "<p>You are a <b>path</b>etic little liar &amp; a <i>coward</i>.</p>\n<
 @pytest.fixture
 def client(empty: Site) -> Iterator[httpx.Client]:
     """A browser without a screen, in which ada is signed in."""
-    with httpx.Client(base_url=empty.url, headers={"accept": "text/html"}) as client:
+    with httpx.Client(base_url=empty.url, timeout=60, headers={"accept": "text/html"}) as client:
         assert client.post("/sign-in", data={"name": "ada", "password": PASSWORD}).status_code == 303
         yield client
 

@@ -193,7 +193,7 @@ def test_what_the_script_asks_by_itself_keeps_no_session_alive(tmp_path: Path, s
     clock = Clock()
     with open_store(tmp_path / "queue.db", now=clock) as store:
         for site in serve(store, shipped, policy):
-            with httpx.Client(base_url=site.url, headers={"accept": "application/json"}) as client:
+            with httpx.Client(base_url=site.url, timeout=60, headers={"accept": "application/json"}) as client:
                 sign_in(client, "ada")
                 clock.forward(minutes=90)
                 assert client.get("/mine", headers={"accept": "text/html"}).status_code == 200
@@ -374,7 +374,7 @@ def test_a_form_that_does_not_arrive_keeps_no_connection(
             with socket.create_connection(address) as gone:
                 gone.sendall(HALF_A_FORM)
             for _ in range(200):
-                counted = httpx.get(f"{site.url}/metrics").text
+                counted = httpx.get(f"{site.url}/metrics", timeout=60).text
                 if 'status="499"' in counted:
                     break
                 time.sleep(0.05)

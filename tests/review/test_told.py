@@ -21,7 +21,7 @@ REJECT = Ruling("reject", reason="ABUSE")
 @pytest.fixture
 def client(empty: Site) -> Iterator[httpx.Client]:
     """A browser without a screen."""
-    with httpx.Client(base_url=empty.url, headers={"accept": "text/html"}) as client:
+    with httpx.Client(base_url=empty.url, timeout=60, headers={"accept": "text/html"}) as client:
         yield client
 
 

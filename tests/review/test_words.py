@@ -20,7 +20,7 @@ from tests.review.test_rights import sign_in
 @pytest.fixture
 def client(site: Site) -> Iterator[httpx.Client]:
     """A browser without a screen, in which ada is signed in."""
-    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}) as client:
+    with httpx.Client(base_url=site.url, timeout=60, headers={"accept": "text/html"}) as client:
         sign_in(client, "ada")
         yield client
 

@@ -30,7 +30,7 @@ class Server:
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = httpx.Client(base_url=self.address, timeout=10)
+        self.client = httpx.Client(base_url=self.address, timeout=60)
 
     @property
     def port(self) -> int:

@@ -19,7 +19,7 @@ TEXT = "You pathetic little liar."
 
 def suggest(address: str, value: float = 1, **more: Any) -> None:
     body = {"comment": {"text": TEXT}, "attributeScores": {"INSULT": {"summaryScore": {"value": value}}}} | more
-    requests.post(f"{address}/v1alpha1/comments:suggestscore?key=k", json=body, timeout=10).raise_for_status()
+    requests.post(f"{address}/v1alpha1/comments:suggestscore?key=k", json=body, timeout=60).raise_for_status()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def test_no_request_is_missing_from_the_log_at_the_end(tmp_path: Path, workers: 
     with serving(tmp_path, "--workers", workers, "--log-format", "json") as server:
         with ThreadPoolExecutor(4) as pool:
             url = f"{server.address}/v1/score"
-            answers = list(pool.map(lambda _: requests.post(url, json=SCORE, timeout=10), range(200)))
+            answers = list(pool.map(lambda _: requests.post(url, json=SCORE, timeout=60), range(200)))
         assert server.stop(sign) == 0
     assert [answer.status_code for answer in answers] == [200] * 200
     lines = [record for record in server.records() if record["event"] == "request" and record["route"] == "score"]

@@ -136,7 +136,7 @@ def worker_pids(server: Server) -> list[int]:
 def test_counts_are_added_up_over_workers(tmp_path: Path) -> None:
     with serving(tmp_path, "--workers", "2", "--no-access-log") as server:
         for _ in range(60):  # every call a connection of its own, so that both workers get some
-            requests.post(f"{server.address}/v1/score", json=SCORE, timeout=10)
+            requests.post(f"{server.address}/v1/score", json=SCORE, timeout=60)
         time.sleep(0.5)  # a request is counted after its answer
         assert [count(server, "moderation_requests_total", route="score", status="200") for _ in range(5)] == [60] * 5
         assert count(server, "moderation_scores_count", label="abuse") == 60
@@ -147,7 +147,7 @@ def test_killed_workers_come_back_and_counts_stay(tmp_path: Path) -> None:
         before = worker_pids(server)
         assert len(before) == 2
         for _ in range(20):
-            requests.post(f"{server.address}/v1/score", json=SCORE, timeout=10)
+            requests.post(f"{server.address}/v1/score", json=SCORE, timeout=60)
         deadline = time.monotonic() + 90
         while count(server, "moderation_requests_total", route="score", status="200") < 20:  # counted after the answer
             assert time.monotonic() < deadline
@@ -158,7 +158,7 @@ def test_killed_workers_come_back_and_counts_stay(tmp_path: Path) -> None:
         for pid in set(worker_pids(server)) & set(before):
             os.kill(pid, signal.SIGKILL)
         server.client.close()
-        server.client = httpx.Client(base_url=server.address, timeout=10)
+        server.client = httpx.Client(base_url=server.address, timeout=60)
         time.sleep(1)
         wait_until_ready(server)
         assert count(server, "moderation_requests_total", route="score", status="200") == 20
@@ -325,7 +325,7 @@ def test_a_hangup_brings_in_a_new_policy_without_a_gap(tmp_path: Path) -> None:
         deadline = time.monotonic() + 90
         while found[-20:] != ["new"] * 20:
             assert time.monotonic() < deadline
-            found.append(requests.get(f"{server.address}/ready", timeout=10).json()["policy"])
+            found.append(requests.get(f"{server.address}/ready", timeout=60).json()["policy"])
             time.sleep(0.02)
         assert set(found) <= {"old", "new"}
 
@@ -343,8 +343,8 @@ def test_a_worker_that_starts_later_takes_what_was_accepted(tmp_path: Path) -> N
         os.kill(before[0], signal.SIGKILL)
         wait_for_log(server, "startup complete", times=3)
         assert len(worker_pids(server)) == 2
-        found = {requests.get(f"{server.address}/ready", timeout=10).json()["policy"] for _ in range(40)}
-        asked = [requests.post(f"{server.address}/v1/score?key=secret-one", json=SCORE, timeout=10) for _ in range(20)]
+        found = {requests.get(f"{server.address}/ready", timeout=60).json()["policy"] for _ in range(40)}
+        asked = [requests.post(f"{server.address}/v1/score?key=secret-one", json=SCORE, timeout=60) for _ in range(20)]
         assert found == {"old"}
         assert {answer.status_code for answer in asked} == {200}
         assert "Traceback" not in server.logged()
@@ -384,7 +384,7 @@ def test_a_hangup_survives_the_loss_of_the_temporary_folder(tmp_path: Path, monk
         wait_for_log(server, "startup complete", times=4)
         assert folder.is_dir()
         until = time.monotonic() + 30  # a worker that ends still answers for a while
-        while requests.get(f"{server.address}/ready", timeout=10).json()["policy"] != "new":
+        while requests.get(f"{server.address}/ready", timeout=60).json()["policy"] != "new":
             assert time.monotonic() < until
             time.sleep(0.1)
         assert server.process.poll() is None
@@ -399,7 +399,7 @@ def test_a_hangup_with_a_broken_policy_changes_nothing(tmp_path: Path) -> None:
         policy.write_text('id = "new"\n[thresholds.abuse]\nreview = 5\n')
         server.process.send_signal(signal.SIGHUP)
         wait_for_log(server, "not reloaded")
-        assert requests.get(f"{server.address}/ready", timeout=10).json()["policy"] == "old"
+        assert requests.get(f"{server.address}/ready", timeout=60).json()["policy"] == "old"
         assert worker_pids(server) == before
         assert f"{policy}" in server.logged()
         assert "Traceback" not in server.logged()

@@ -121,7 +121,7 @@ def test_google_batch_with_a_wrong_key(keyed: Server) -> None:
 
 
 def raw_batch(server: Server, body: bytes, content_type: str = "multipart/mixed; boundary=xx") -> requests.Response:
-    return requests.post(f"{server.address}/batch", data=body, headers={"content-type": content_type}, timeout=10)
+    return requests.post(f"{server.address}/batch", data=body, headers={"content-type": content_type}, timeout=60)
 
 
 def test_the_reply_has_the_form_that_clients_can_read(server: Server) -> None:
@@ -174,7 +174,7 @@ def test_what_is_no_batch_is_400(server: Server, body: bytes, content_type: str)
 def test_the_documentations_python_sample(server: Server) -> None:
     # requests.post(url, data=json.dumps(...)) sends no Content-Type
     url = f"{server.address}/v1alpha1/comments:analyze?key=KEY"
-    response = requests.post(url=url, data=json.dumps(request(TEXT)), timeout=10)
+    response = requests.post(url=url, data=json.dumps(request(TEXT)), timeout=60)
     assert response.json()["attributeScores"]["TOXICITY"]["summaryScore"]["value"] > 0.5
 
 

@@ -77,7 +77,7 @@ def open_store(where: Path | str, **options: Any) -> Store:
 
 def serve(store: Store, scorer: Scorer, policy: Policy, settings: Settings | None = None) -> Iterator[Site]:
     """Run a server in a thread until the test is over."""
-    extra = [*intake_routes(store, scorer, policy), *review.routes(store, scorer, policy, settings)]
+    extra = [*intake_routes(store, scorer, policy, intake=PLAIN), *review.routes(store, scorer, policy, settings)]
     app = create_app(scorer, policy, extra_routes=extra, extra_document=described())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
